@@ -1,0 +1,57 @@
+"""A two-level hash tree over the records of one partition: 64 buckets and their root.
+
+Each bucket is the XOR of one hash per entry, so an update costs two hashes and comparing two
+replicas costs no scan. A *copied* entry hashes together with its holder's number: it never equals
+any other replica's, and so is always settled before it can count. The accepted ballot is part of
+the hash: two replicas that hold the same version under different ballots do not agree.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from struct import Struct
+
+from kvnode.core.records import Entry
+
+BUCKETS = 64
+
+_FIELDS = Struct("<QIQIQI")
+_DIGEST = Struct("<Q")
+
+
+def key_hash(key: str) -> int:
+    """Return the 64-bit position of a key: BLAKE2b of its UTF-8 form, read as big-endian."""
+    return int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big")
+
+
+def bucket_of(key: str) -> int:
+    """Return the bucket of a key: the low six bits of its position (the high ones choose the partition)."""
+    return key_hash(key) % BUCKETS
+
+
+def entry_hash(key: str, entry: Entry, holder: int) -> int:
+    """Return the 64-bit hash of one entry as held by worker ``holder``."""
+    fields = _FIELDS.pack(*entry.accepted, *entry.version, holder if entry.copied else 0)
+    digest = blake2b(key.encode(), digest_size=8, salt=b"kv-entry", key=fields).digest()
+    return int(_DIGEST.unpack(digest)[0])
+
+
+class HashTree:
+    """The 64 bucket hashes of one partition; ``root`` is their digest."""
+
+    __slots__ = ("buckets",)
+
+    def __init__(self) -> None:
+        self.buckets = [0] * BUCKETS
+
+    def toggle(self, key: str, entry: Entry, holder: int) -> None:
+        """Add an entry, or take it out again: XOR is its own inverse."""
+        self.buckets[bucket_of(key)] ^= entry_hash(key, entry, holder)
+
+    @property
+    def root(self) -> int:
+        """One number that is equal when all buckets are (and, all but certainly, only then)."""
+        if not any(self.buckets):
+            return 0
+        packed = b"".join(_DIGEST.pack(bucket) for bucket in self.buckets)
+        return int(_DIGEST.unpack(blake2b(packed, digest_size=8).digest())[0])

@@ -1,0 +1,82 @@
+"""What a worker tells the controller about itself: values only, never a part of a decision."""
+
+from __future__ import annotations
+
+import msgspec
+
+from kvnode.core.versions import Version
+
+
+class PeerStatus(msgspec.Struct, frozen=True):
+    """How one worker sees another. ``latent_*``: copies not yet durable there."""
+
+    worker: int
+    live: bool
+    latent_copies: int
+    latent_bytes: int
+    latent_oldest_ms: int
+
+
+class WorkerStatus(msgspec.Struct, frozen=True):
+    """One worker's state. ``state`` is one of forming, rebuilding, catching_up, ready, draining.
+
+    ``led``: the partitions it leads now. ``keys`` and ``tombstones`` count what its disk holds as
+    replica. ``behind``: partitions that it holds and is not yet known to agree on with their leader.
+    """
+
+    worker: int
+    state: str
+    reasons: list[str]
+    release: str
+    cluster_id: str
+    incarnation: str
+    process: str
+    uptime_s: float
+    keys: int
+    tombstones: int
+    disk_bytes: int
+    held: int
+    led: list[int]
+    behind: int
+    peers: list[PeerStatus]
+
+
+class KeyEvent(msgspec.Struct, frozen=True, gc=False):
+    """A copy of a record became part of this worker's index. ``deleted``: it is a tombstone."""
+
+    key: str
+    partition: int
+    version: Version
+    deleted: bool
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What a worker ships to the controller at a time: its status, log lines and key events.
+
+    ``log_lines`` are the JSON lines that went to stdout, oldest first; ``logs_dropped`` and
+    ``events_dropped`` count, since start, what did not fit the bounded buffers.
+    """
+
+    number: int
+    status: WorkerStatus
+    log_lines: list[bytes]
+    logs_dropped: int
+    key_events: list[KeyEvent]
+    events_dropped: int
+
+
+class StoredKey(msgspec.Struct, frozen=True):
+    """One key as one worker holds it. ``value`` is its JSON text, None for a value over the preview limit."""
+
+    key: str
+    partition: int
+    version: Version
+    size_bytes: int
+    value: bytes | None
+
+
+class KeyPage(msgspec.Struct, frozen=True):
+    """Keys of one worker in order, tombstones left out. ``next_after`` is empty on the last page."""
+
+    keys: list[StoredKey]
+    next_after: str
