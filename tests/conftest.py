@@ -59,7 +59,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say loudly which kinds of test were left out, and why."""
-    for kind in sorted(config.stash[LEFT_OUT]):
+    left_out = config.stash[LEFT_OUT]
+    for kind in sorted(left_out):
         words = f"LEFT OUT: tests/{kind} needs {missing_for(kind)}"
         terminalreporter.write_sep("!", words, red=True, bold=True)
 
