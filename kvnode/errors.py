@@ -6,6 +6,7 @@
     │   ├── DamageError     bytes on disk are not what was written
     │   └── LockedError     another process holds the data folder
     ├── PeerError           a node cannot be talked to, or must not be
+    │   ├── MessageError    what it sent is not a message of ours
     │   └── MismatchError   it belongs to another cluster, layout or release
     └── RequestError        a client's request is refused before it reaches the cluster
 
@@ -54,6 +55,10 @@ class LockedError(StorageError):
 
 class PeerError(KvnodeError):
     """A peer cannot be reached, or does not speak as agreed."""
+
+
+class MessageError(PeerError):
+    """A peer sent bytes that are no message, or a message that says what none may say."""
 
 
 class MismatchError(PeerError):

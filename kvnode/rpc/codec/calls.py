@@ -1,0 +1,246 @@
+"""The messages of ``replication.proto`` that are single calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from kvnode.core.hash_tree import BUCKETS
+from kvnode.core.messages import (
+    Form,
+    FormReply,
+    HandOver,
+    HandOverReply,
+    Prepare,
+    PrepareReply,
+    Promise,
+    ReadStates,
+    StatesReply,
+    Sync,
+    SyncReply,
+)
+from kvnode.core.versions import NO_BALLOT
+from kvnode.errors import MessageError
+from kvnode.rpc.codec.records import (
+    get_ballots,
+    get_held,
+    get_record,
+    get_refusal,
+    get_refusals,
+    put_ballots,
+    put_held,
+    put_record,
+    put_refusal,
+)
+from kvnode.rpc.codec.wire import (
+    EPOCH,
+    ballot,
+    ballot_or_none,
+    checked_key,
+    parse_current,
+    version_or_none,
+)
+from kvnode.rpc.pb import replication_pb2 as pb
+
+
+def _buckets(numbers: Iterable[int]) -> list[int]:
+    buckets = list(numbers)
+    if buckets and max(buckets) >= BUCKETS:
+        raise MessageError(f"bucket {max(buckets)} of {BUCKETS}")
+    return buckets
+
+
+def encode_prepare(prepare: Prepare) -> bytes:
+    """Write ballots to be promised."""
+    message = pb.PrepareMsg(epoch=EPOCH, number=prepare.number)
+    put_ballots(message.ballots, prepare.ballots)
+    return message.SerializeToString()
+
+
+def decode_prepare(data: bytes) -> Prepare:
+    """Read ballots to be promised."""
+    message = parse_current(pb.PrepareMsg, data)
+    return Prepare(message.number, get_ballots(message.ballots))
+
+
+def encode_prepare_reply(reply: PrepareReply) -> bytes:
+    """Write promises and refusals."""
+    message = pb.PrepareReplyMsg(epoch=EPOCH, number=reply.number)
+    for promise in reply.promises:
+        one = message.promises.add(partition=promise.partition, digest=promise.digest)
+        one.floor_term, one.floor_worker, one.floor_seq = promise.floor
+    for refusal in reply.refused:
+        put_refusal(message.refused.add(), refusal)
+    return message.SerializeToString()
+
+
+def decode_prepare_reply(data: bytes) -> PrepareReply:
+    """Read promises and refusals."""
+    message = parse_current(pb.PrepareReplyMsg, data)
+    promises = [
+        Promise(
+            one.partition,
+            one.digest,
+            version_or_none(one.floor_term, one.floor_worker, one.floor_seq),
+        )
+        for one in message.promises
+    ]
+    return PrepareReply(message.number, promises, get_refusals(message.refused))
+
+
+def encode_read_states(request: ReadStates) -> bytes:
+    """Write a question for the records of keys."""
+    term, worker = request.ballot
+    return pb.ReadStatesMsg(
+        epoch=EPOCH,
+        number=request.number,
+        partition=request.partition,
+        ballot_term=term,
+        ballot_worker=worker,
+        keys=request.keys,
+    ).SerializeToString()
+
+
+def decode_read_states(data: bytes) -> ReadStates:
+    """Read a question for the records of keys."""
+    message = parse_current(pb.ReadStatesMsg, data)
+    return ReadStates(
+        message.number,
+        message.partition,
+        ballot(message.ballot_term, message.ballot_worker),
+        [checked_key(key) for key in message.keys],
+    )
+
+
+def encode_states_reply(reply: StatesReply) -> bytes:
+    """Write the records of keys."""
+    message = pb.StatesReplyMsg(epoch=EPOCH, number=reply.number, partition=reply.partition)
+    for record in reply.records:
+        state = message.states.add()
+        if record is not None:
+            put_record(state.record, record)
+    message.floor_term, message.floor_worker, message.floor_seq = reply.floor
+    if reply.refused is not None:
+        message.refused.SetInParent()
+        put_refusal(message.refused, reply.refused)
+    return message.SerializeToString()
+
+
+def decode_states_reply(data: bytes) -> StatesReply:
+    """Read the records of keys."""
+    message = parse_current(pb.StatesReplyMsg, data)
+    return StatesReply(
+        message.number,
+        message.partition,
+        [get_record(state.record) if state.HasField("record") else None for state in message.states],
+        version_or_none(message.floor_term, message.floor_worker, message.floor_seq),
+        get_refusal(message.refused) if message.HasField("refused") else None,
+    )
+
+
+def encode_sync(sync: Sync) -> bytes:
+    """Write a wish to compare or to copy a partition."""
+    term, worker = sync.ballot
+    return pb.SyncMsg(
+        epoch=EPOCH,
+        number=sync.number,
+        partition=sync.partition,
+        ballot_term=term,
+        ballot_worker=worker,
+        buckets=sync.buckets,
+        after=sync.after,
+        incarnation=sync.incarnation,
+    ).SerializeToString()
+
+
+def decode_sync(data: bytes) -> Sync:
+    """Read a wish to compare (a ballot and all buckets) or to copy (neither, but an incarnation)."""
+    message = parse_current(pb.SyncMsg, data)
+    leader = ballot_or_none(message.ballot_term, message.ballot_worker)
+    buckets = list(message.buckets)
+    if leader == NO_BALLOT and (buckets or not message.incarnation):
+        raise MessageError(f"a copy with {len(buckets)} buckets for {message.incarnation!r}")
+    if leader != NO_BALLOT and len(buckets) != BUCKETS:
+        raise MessageError(f"a comparison of {len(buckets)} buckets, expected {BUCKETS}")
+    return Sync(message.number, message.partition, leader, buckets, message.after, message.incarnation)
+
+
+def encode_sync_reply(reply: SyncReply) -> bytes:
+    """Write a page of what a replica holds."""
+    message = pb.SyncReplyMsg(epoch=EPOCH, number=reply.number, partition=reply.partition, more=reply.more)
+    message.promised_term, message.promised_worker = reply.promised
+    message.floor_term, message.floor_worker, message.floor_seq = reply.floor
+    message.differing.extend(reply.differing)
+    for held in reply.held:
+        put_held(message.held.add(), held)
+    for record in reply.records:
+        put_record(message.records.add(), record)
+    if reply.refused is not None:
+        message.refused.SetInParent()
+        put_refusal(message.refused, reply.refused)
+    return message.SerializeToString()
+
+
+def decode_sync_reply(data: bytes) -> SyncReply:
+    """Read a page of what a replica holds."""
+    message = parse_current(pb.SyncReplyMsg, data)
+    return SyncReply(
+        message.number,
+        message.partition,
+        ballot_or_none(message.promised_term, message.promised_worker),
+        version_or_none(message.floor_term, message.floor_worker, message.floor_seq),
+        _buckets(message.differing),
+        [get_held(held) for held in message.held],
+        [get_record(record) for record in message.records],
+        message.more,
+        get_refusal(message.refused) if message.HasField("refused") else None,
+    )
+
+
+def encode_hand_over(request: HandOver) -> bytes:
+    """Write the partitions that want a leader."""
+    return pb.HandOverMsg(
+        epoch=EPOCH, number=request.number, partitions=request.partitions
+    ).SerializeToString()
+
+
+def decode_hand_over(data: bytes) -> HandOver:
+    """Read the partitions that want a leader."""
+    message = parse_current(pb.HandOverMsg, data)
+    return HandOver(message.number, list(message.partitions))
+
+
+def encode_hand_over_reply(reply: HandOverReply) -> bytes:
+    """Write that the request was heard."""
+    return pb.HandOverReplyMsg(epoch=EPOCH, number=reply.number).SerializeToString()
+
+
+def decode_hand_over_reply(data: bytes) -> HandOverReply:
+    """Read that the request was heard."""
+    return HandOverReply(parse_current(pb.HandOverReplyMsg, data).number)
+
+
+def encode_form(form: Form) -> bytes:
+    """Write a fresh cluster's identity."""
+    return pb.FormMsg(
+        epoch=EPOCH, number=form.number, cluster_id=form.cluster_id, roster=form.roster
+    ).SerializeToString()
+
+
+def decode_form(data: bytes) -> Form:
+    """Read a fresh cluster's identity, which cannot be empty."""
+    message = parse_current(pb.FormMsg, data)
+    roster = dict(message.roster)
+    if not message.cluster_id or not roster or not all(roster.values()) or 0 in roster:
+        raise MessageError(f"cluster {message.cluster_id!r} of {roster}, expected an id and every disk's")
+    return Form(message.number, message.cluster_id, roster)
+
+
+def encode_form_reply(reply: FormReply) -> bytes:
+    """Write whether the disk joined."""
+    return pb.FormReplyMsg(epoch=EPOCH, number=reply.number, joined=reply.joined).SerializeToString()
+
+
+def decode_form_reply(data: bytes) -> FormReply:
+    """Read whether the disk joined."""
+    message = parse_current(pb.FormReplyMsg, data)
+    return FormReply(message.number, message.joined)

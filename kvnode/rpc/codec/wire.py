@@ -1,0 +1,79 @@
+"""What all messages share: parsing, the epoch, and the fields that may not be just anything."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Protocol, Self, TypeVar
+
+from google.protobuf.message import DecodeError
+
+from kvnode.core.versions import NO_BALLOT, NO_VERSION, Ballot, Version
+from kvnode.errors import MessageError
+
+EPOCH = 1
+"""The cluster's epoch in every message, until membership can change."""
+
+KEY_BYTES = 1024
+"""The longest key, in bytes of UTF-8."""
+
+_SURELY_SHORT = KEY_BYTES // 4
+
+
+class _Epochal(Protocol):
+    epoch: int
+
+    @classmethod
+    def FromString(cls, data: bytes, /) -> Self:  # noqa: N802 - protobuf's name
+        """Parse; raises DecodeError."""
+
+
+M = TypeVar("M", bound=_Epochal)
+
+
+def parse(kind: type[M], data: bytes) -> M:
+    """Read one message, whatever epoch it names."""
+    try:
+        return kind.FromString(data)
+    except DecodeError as error:
+        raise MessageError(f"{kind.__name__} of {len(data)} bytes cannot be parsed: {error}") from error
+
+
+def parse_current(kind: type[M], data: bytes) -> M:
+    """Read one message of this epoch."""
+    message = parse(kind, data)
+    if message.epoch != EPOCH:
+        raise MessageError(f"{kind.__name__} of epoch {message.epoch}, expected {EPOCH}")
+    return message
+
+
+def checked_key(key: str) -> str:
+    """Return the key if it may be one: not empty, not over 1,024 bytes."""
+    if not 0 < len(key) <= _SURELY_SHORT and (not key or len(key.encode()) > KEY_BYTES):
+        raise MessageError(f"a key of {len(key.encode())} bytes, expected 1 to {KEY_BYTES}")
+    return key
+
+
+@lru_cache(maxsize=4096)  # many records share few ballots
+def ballot(term: int, worker: int) -> Ballot:
+    """Return a ballot that must be one."""
+    if not term or not worker:
+        raise MessageError(f"ballot ({term}, {worker}), expected a term and a worker")
+    return Ballot(term, worker)
+
+
+@lru_cache(maxsize=4096)
+def ballot_or_none(term: int, worker: int) -> Ballot:
+    """Return a ballot, or NO_BALLOT for zeros."""
+    return ballot(term, worker) if term or worker else NO_BALLOT
+
+
+def version(term: int, worker: int, seq: int) -> Version:
+    """Return a version that must be one."""
+    if not term or not worker or not seq:
+        raise MessageError(f"version ({term}, {worker}, {seq}), expected a term, a worker and a number")
+    return Version(term, worker, seq)
+
+
+def version_or_none(term: int, worker: int, seq: int) -> Version:
+    """Return a version, or NO_VERSION for zeros."""
+    return version(term, worker, seq) if term or worker or seq else NO_VERSION
