@@ -1,0 +1,23 @@
+"""Metrics: what /metrics shows."""
+
+from __future__ import annotations
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from kvnode import metrics
+
+
+def test_names_are_ours_with_help_and_units() -> None:
+    """Every metric of ours has the prefix and a help text, and none appears twice."""
+    families = list(text_string_to_metric_families(metrics.render().decode()))
+    foreign = ("process_", "python_")
+    ours = [family for family in families if not family.name.startswith(foreign)]
+    assert ours
+    assert all(family.name.startswith("kvnode_") and family.documentation for family in ours)
+    assert len({family.name for family in families}) == len(families)
+
+
+def test_what_was_counted_is_shown() -> None:
+    """A count appears under its labels."""
+    metrics.OPERATIONS.labels("test_kind", "ok").inc()
+    assert b'kvnode_operations_total{kind="test_kind",outcome="ok"} 1.0' in metrics.render()
