@@ -1,0 +1,38 @@
+/** GET of JSON from the controller. Numbers keep the text they were sent with. */
+import { parseExact } from '../text/json'
+
+/** The controller answered with an error; the message is what it said. */
+export class AnswerError extends Error {
+  readonly status: number
+
+  constructor(status: number, message: string) {
+    super(message)
+    this.name = 'AnswerError'
+    this.status = status
+  }
+}
+
+/** Fetch a path of the controller. Raises AnswerError for an error answer, TypeError when there is none. */
+export async function getJson<T>(path: string, signal: AbortSignal): Promise<T> {
+  const response = await fetch(path, { signal, headers: { Accept: 'application/json' } })
+  const text = await response.text()
+  if (!response.ok) throw new AnswerError(response.status, problemText(text, response))
+  return parseExact(text) as T
+}
+
+/** A query string, with its question mark, of those parameters that are not empty. */
+export function queryOf(parameters: Record<string, string | number>): string {
+  const given = Object.entries(parameters).filter(([, value]) => value !== '')
+  return '?' + given.map(([name, value]) => `${name}=${encodeURIComponent(value)}`).join('&')
+}
+
+function problemText(text: string, response: Response): string {
+  try {
+    const problem = JSON.parse(text) as { title?: string; detail?: string }
+    const said = [problem.title, problem.detail].filter(Boolean).join(': ')
+    if (said) return said
+  } catch {
+    // Not a problem document: the status line has to do.
+  }
+  return `${response.status} ${response.statusText}`.trim()
+}
