@@ -69,8 +69,9 @@ def _get_status(message: pb.WorkerStatusMsg) -> WorkerStatus:
     )
 
 
-def encode_report(hello: Hello | None, report: Report) -> bytes:
+def encode_report(greeted: tuple[Hello | None, Report]) -> bytes:
     """Write a report, with a greeting when it opens a stream or changed."""
+    hello, report = greeted
     message = pb.ReportMsg(epoch=EPOCH, number=report.number)
     if hello is not None:
         message.hello.CopyFrom(hello_to_message(hello))

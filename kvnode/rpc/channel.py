@@ -1,0 +1,83 @@
+"""How connections are made: limits, times and gRPC's options, for both ends."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import grpc
+
+MESSAGE_BYTES = 16 * 1024 * 1024
+"""The largest message either end takes. Senders build batches below 4 MiB; one value may be larger."""
+
+_SHARED = (
+    ("grpc.max_receive_message_length", MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MESSAGE_BYTES),
+    # A connection whose other end is gone without a word is given up after 5 + 2 s.
+    ("grpc.keepalive_time_ms", 5000),
+    ("grpc.keepalive_timeout_ms", 2000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+)
+
+CLIENT_OPTIONS = (
+    *_SHARED,
+    # Each link has a connection of its own, and redials by its own back-off rather than gRPC's.
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.enable_retries", 0),
+    ("grpc.enable_http_proxy", 0),
+)
+
+SERVER_OPTIONS = (
+    *_SHARED,
+    ("grpc.so_reuseport", 0),  # else a second bind to a taken port succeeds
+    ("grpc.http2.min_ping_interval_without_data_ms", 1000),
+    ("grpc.http2.max_ping_strikes", 0),
+)
+
+
+@dataclass(frozen=True)
+class Times:
+    """How long a client waits, in seconds.
+
+    ``open_s``: for a connection with its greeting and streams. ``call_s``: for the answer to a single
+    call. ``low_s`` to ``high_s``: between attempts to connect.
+    """
+
+    open_s: float = 2.0
+    call_s: float = 10.0
+    low_s: float = 0.05
+    high_s: float = 1.0
+
+
+def open_channel(address: str) -> grpc.aio.Channel:
+    """Return a channel to ``host:port``; it connects on its first call."""
+    return grpc.aio.insecure_channel(address, options=CLIENT_OPTIONS)
+
+
+def unary_call(channel: grpc.aio.Channel, path: str) -> grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]:
+    """Return a single call of bytes to bytes."""
+    return channel.unary_unary(path)
+
+
+def stream_call(channel: grpc.aio.Channel, path: str) -> grpc.aio.StreamStreamMultiCallable[bytes, bytes]:
+    """Return a call of two streams of bytes."""
+    return channel.stream_stream(path)
+
+
+class Backoff:
+    """Delays that double from ``low_s`` to ``high_s``, each with up to half of it taken off by chance."""
+
+    def __init__(self, times: Times) -> None:
+        self._times = times
+        self._failures = 0
+
+    def next_s(self) -> float:
+        """Return how long to wait before the next attempt."""
+        delay = min(self._times.high_s, self._times.low_s * 2 ** min(self._failures, 16))
+        self._failures += 1
+        return random.uniform(delay / 2, delay)
+
+    def reset(self) -> None:
+        """Begin anew at ``low_s``."""
+        self._failures = 0

@@ -1,0 +1,104 @@
+"""Keeps a link to one peer: dials for ever, tells the inbox what is up and what is down."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import structlog
+
+from kvnode.core.messages import Request
+from kvnode.errors import MismatchError, PeerError
+from kvnode.replication.transport import Inbox
+from kvnode.rpc.channel import Backoff, Times
+from kvnode.rpc.link import Link
+
+_LOG = structlog.get_logger()
+
+
+class Dialer:
+    """The outgoing side of one peer, from ``start`` to ``stop``."""
+
+    def __init__(self, worker: int, address: str, inbox: Inbox, times: Times) -> None:
+        self._worker = worker
+        self._address = address
+        self._inbox = inbox
+        self._times = times
+        self._backoff = Backoff(times)
+        self._hurry = asyncio.Event()
+        self._link: Link | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._complaint = ""
+
+    def start(self) -> None:
+        """Begin to dial."""
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self, grace_s: float) -> None:
+        """Wait at most ``grace_s`` for what is unanswered, close the link, and dial no more."""
+        if self._task is None:
+            return
+        if self._link is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(grace_s):
+                    await self._link.drained()
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+
+    def send(self, request: Request) -> None:
+        """Send if the link is up, else drop."""
+        if self._link is not None and self._link.up:
+            self._link.send(request)
+
+    def close_link(self, reason: str) -> None:
+        """Give the link up; another is dialled."""
+        if self._link is not None:
+            self._link.close(PeerError(reason))
+
+    def hurry(self) -> None:
+        """Dial now rather than after the back-off: the peer has just been heard of."""
+        self._hurry.set()
+
+    async def _run(self) -> None:
+        while True:
+            self._hurry.clear()
+            link = Link(self._worker, self._address, self._inbox, self._times)
+            try:
+                await self._serve(link)
+            except PeerError as error:
+                self._complain(error)
+            finally:
+                await link.discard()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._backoff.next_s()):
+                    await self._hurry.wait()
+
+    async def _serve(self, link: Link) -> None:
+        """Use one link from its opening until it breaks."""
+        peer = await link.open()
+        self._complaint = ""
+        self._link = link
+        _LOG.info("link_opened", peer=self._worker, address=self._address, process=peer.process)
+        opened_s = asyncio.get_running_loop().time()
+        self._inbox.link_up(peer)
+        reason = "stopping"
+        try:
+            reason = str(await link.broken())
+        finally:
+            link.close(PeerError(reason))
+            self._link = None
+            _LOG.info("link_lost", peer=self._worker, address=self._address, reason=reason)
+            self._inbox.link_down(self._worker, reason)
+        if asyncio.get_running_loop().time() - opened_s >= self._times.high_s:
+            self._backoff.reset()
+
+    def _complain(self, error: PeerError) -> None:
+        """Log why a peer cannot be linked to, once for each reason in a row."""
+        complaint = str(error)
+        if complaint == self._complaint:
+            return
+        self._complaint = complaint
+        event = "peer_refused" if isinstance(error, MismatchError) else "peer_unreachable"
+        level = _LOG.warning if isinstance(error, MismatchError) else _LOG.info
+        level(event, peer=self._worker, address=self._address, reason=complaint)

@@ -1,0 +1,111 @@
+"""One stream that a peer opened: its requests go to the inbox, replies return as they come.
+
+The next request is read without waiting for the reply to the last one: it is the sender who keeps
+one message in flight, and an ExecuteBatch is answered in pieces.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any
+
+import grpc
+import structlog
+
+from kvnode.core.messages import Hello, Reply
+from kvnode.errors import MismatchError, PeerError
+from kvnode.replication.transport import Inbox
+from kvnode.rpc.greetings import Greetings
+from kvnode.rpc.methods import Stream
+
+_LOG = structlog.get_logger()
+
+_UNSENT = 10_000
+"""Replies that may wait for the network; a peer that does not read them loses its link."""
+
+
+class IncomingStream:
+    """Serves one stream of ``sender`` until it ends, or has nothing under way after ``drain``."""
+
+    def __init__(
+        self,
+        stream: Stream[Any, Any],
+        sender: Hello,
+        context: grpc.aio.ServicerContext[bytes, bytes],
+        inbox: Inbox,
+        greetings: Greetings,
+    ) -> None:
+        self._stream = stream
+        self._sender = sender
+        self._context = context
+        self._inbox = inbox
+        self._greetings = greetings
+        self._owed = 0
+        self._draining = False
+        self._unsent: deque[Reply] = deque()
+        self._wake = asyncio.Event()
+        self._ended: asyncio.Future[PeerError | None] = asyncio.get_running_loop().create_future()
+
+    async def run(self) -> None:
+        """Serve until the end. Raises PeerError if the peer is to be refused."""
+        tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._write())]
+        for task in tasks:
+            task.add_done_callback(self._task_done)
+        try:
+            error = await self._ended
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        if error is not None:
+            raise error
+
+    def drain(self) -> None:
+        """End as soon as every request that was read has been answered."""
+        self._draining = True
+        self._end_if_idle()
+
+    async def _read(self) -> None:
+        decode = self._stream.decode_request
+        while isinstance(data := await self._context.read(), bytes):  # else the end
+            if not self._greetings.is_newest(self._sender):
+                raise MismatchError(f"a later process of worker {self._sender.worker} has greeted")
+            request = decode(data)
+            self._owed += self._stream.owed(request)
+            self._inbox.receive(self._sender, request, self._respond)
+        self.drain()
+
+    def _respond(self, reply: Reply) -> None:
+        if self._ended.done():
+            return
+        self._owed -= self._stream.paid(reply)
+        self._unsent.append(reply)
+        self._wake.set()
+        if len(self._unsent) > _UNSENT:
+            self._end(PeerError(f"{len(self._unsent)} replies wait to be read"))
+
+    async def _write(self) -> None:
+        encode = self._stream.encode_reply
+        while True:
+            while self._unsent:
+                await self._context.write(encode(self._unsent[0]))
+                self._unsent.popleft()
+            self._end_if_idle()
+            self._wake.clear()
+            await self._wake.wait()
+
+    def _end_if_idle(self) -> None:
+        if self._draining and self._owed <= 0 and not self._unsent:
+            self._end(None)
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            if not isinstance(error, PeerError):
+                _LOG.error("peer_stream_failed", method=self._stream.name, exc_info=error)
+                error = PeerError(f"{self._stream.name} failed: {error!r}")
+            self._end(error)
+
+    def _end(self, error: PeerError | None) -> None:
+        if not self._ended.done():
+            self._ended.set_result(error)

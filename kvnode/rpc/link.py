@@ -1,0 +1,153 @@
+"""An outgoing link: a connection to one process of a peer, greeted, with its three streams open.
+
+A link lives once. It breaks as a whole when any part of it does, or when it is closed, and is
+replaced by another (``dialer``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import grpc
+import structlog
+
+from kvnode.core.messages import Hello, Reply, Request
+from kvnode.errors import MessageError, MismatchError, PeerError
+from kvnode.replication.transport import Inbox
+from kvnode.rpc.channel import Times, open_channel, unary_call
+from kvnode.rpc.greetings import Metadata, metadata
+from kvnode.rpc.methods import CALLS, HELLO, STREAMS
+from kvnode.rpc.outgoing import OutgoingStream
+from kvnode.rpc.status import error_of, is_expired
+
+_LOG = structlog.get_logger()
+
+
+class Link:
+    """One link to worker ``worker`` at ``address``, on behalf of ``inbox``."""
+
+    def __init__(self, worker: int, address: str, inbox: Inbox, times: Times) -> None:
+        self._worker = worker
+        self._address = address
+        self._inbox = inbox
+        self._times = times
+        self._channel = open_channel(address)
+        self._metadata: Metadata = ()
+        self._streams: dict[type[Request], OutgoingStream] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._calls: set[asyncio.Task[None]] = set()
+        self._broken: asyncio.Future[PeerError] = asyncio.get_running_loop().create_future()
+        self._up = False
+        self._idle = asyncio.Event()
+
+    @property
+    def up(self) -> bool:
+        """Whether requests travel."""
+        return self._up and not self._broken.done()
+
+    async def open(self) -> Hello:
+        """Connect, greet, open the streams. Raises PeerError (MismatchError: refused, by either side)."""
+        try:
+            async with asyncio.timeout(self._times.open_s):
+                peer = await self._greet()
+                self._metadata = metadata(self._inbox.hello(), peer)
+                for kind, stream in STREAMS.items():
+                    self._streams[kind] = OutgoingStream(stream, self._channel, self._metadata, self._deliver)
+                for open_stream in self._streams.values():
+                    await open_stream.opened()
+        except TimeoutError as error:
+            raise PeerError(f"no answer within {self._times.open_s} s") from error
+        except grpc.aio.AioRpcError as failure:
+            raise error_of(failure) from failure
+        self._up = True
+        for open_stream in self._streams.values():
+            for pump in open_stream.pumps():
+                self._tasks.add(self._start(pump))
+        return peer
+
+    async def broken(self) -> PeerError:
+        """Wait until the link breaks, and return why."""
+        return await asyncio.shield(self._broken)
+
+    def send(self, request: Request) -> None:
+        """Send a request over the open link."""
+        stream = self._streams.get(type(request))
+        if stream is None:
+            task = self._start(self._ask(request))
+            self._calls.add(task)
+            task.add_done_callback(self._call_done)
+            return
+        try:
+            stream.put(request)
+        except PeerError as error:
+            self.close(error)
+
+    async def drained(self) -> None:
+        """Wait until everything that was sent has been answered, or the link is broken."""
+        while self.up and (self._calls or not all(stream.idle for stream in self._streams.values())):
+            self._idle.clear()
+            await self._idle.wait()
+
+    def close(self, error: PeerError) -> None:
+        """Break the link: from now on nothing is sent and no reply is delivered."""
+        if not self._broken.done():
+            self._broken.set_result(error)
+            self._idle.set()
+
+    async def discard(self) -> None:
+        """Free what the link holds."""
+        self.close(PeerError("discarded"))
+        tasks = [*self._tasks, *self._calls]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._channel.close()
+
+    async def _greet(self) -> Hello:
+        hello = HELLO.encode_request(self._inbox.hello())
+        peer = HELLO.decode_reply(await unary_call(self._channel, HELLO.path)(hello))
+        if peer.worker != self._worker:
+            raise MismatchError(f"{self._address} is worker {peer.worker}, expected {self._worker}")
+        self._inbox.check(peer)
+        return peer
+
+    async def _ask(self, request: Request) -> None:
+        method = CALLS[type(request)]
+        call = unary_call(self._channel, method.path)
+        data = method.encode_request(request)
+        try:
+            answer = await call(data, metadata=self._metadata, timeout=self._times.call_s)
+        except grpc.aio.AioRpcError as failure:
+            if not is_expired(failure):
+                raise
+            _LOG.warning("peer_call_expired", peer=self._worker, method=method.name)
+        else:
+            self._deliver(method.decode_reply(answer))
+
+    def _deliver(self, reply: Reply) -> None:
+        if not self._broken.done():
+            self._inbox.reply(self._worker, reply)
+            self._idle.set()
+
+    def _call_done(self, task: asyncio.Task[None]) -> None:
+        self._calls.discard(task)
+        self._idle.set()
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        if isinstance(error, MessageError):
+            _LOG.warning("peer_message_refused", peer=self._worker, reason=str(error))
+        if isinstance(error, grpc.aio.AioRpcError):
+            error = error_of(error)
+        elif not isinstance(error, PeerError):
+            _LOG.error("peer_link_failed", peer=self._worker, exc_info=error)
+            error = PeerError(repr(error))
+        self.close(error)

@@ -1,0 +1,108 @@
+"""The server's side of links: Hello, the three streams and the single calls of a worker's peers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+import structlog
+
+from kvnode.core.messages import Reply
+from kvnode.errors import MessageError, PeerError
+from kvnode.replication.transport import Inbox
+from kvnode.rpc.greetings import Greetings
+from kvnode.rpc.incoming import IncomingStream
+from kvnode.rpc.methods import CALLS, COORDINATION, HELLO, REPLICATION, STREAMS, Method, Stream
+from kvnode.rpc.server import Service
+from kvnode.rpc.status import refuse
+
+_LOG = structlog.get_logger()
+
+Context = grpc.aio.ServicerContext[bytes, bytes]
+Handlers = dict[str, grpc.RpcMethodHandler[Any, Any]]
+
+
+class PeerService:
+    """Serves peers on behalf of ``inbox``. ``on_greeting`` is told of each process that is new to us."""
+
+    def __init__(self, inbox: Inbox, on_greeting: Callable[[int], None]) -> None:
+        self._inbox = inbox
+        self._on_greeting = on_greeting
+        self._greetings = Greetings(inbox.hello().process)
+        self._open: set[IncomingStream] = set()
+
+    def services(self) -> tuple[Service, ...]:
+        """Return the services of replication.proto and coordination.proto."""
+        return (
+            Service(REPLICATION, self._handlers(REPLICATION)),
+            Service(COORDINATION, self._handlers(COORDINATION)),
+        )
+
+    def drain(self) -> None:
+        """Let each open stream end when it owes nothing."""
+        for stream in tuple(self._open):
+            stream.drain()
+
+    def _handlers(self, service: str) -> Handlers:
+        handlers: Handlers = {
+            method.name: grpc.unary_unary_rpc_method_handler(self._call(method))
+            for method in CALLS.values()
+            if method.service == service
+        }
+        for stream in STREAMS.values():
+            if stream.service == service:
+                handlers[stream.name] = grpc.stream_stream_rpc_method_handler(self._stream(stream))
+        if HELLO.service == service:
+            handlers[HELLO.name] = grpc.unary_unary_rpc_method_handler(self._hello)
+        return handlers
+
+    async def _hello(self, data: bytes, context: Context) -> bytes:
+        try:
+            theirs = HELLO.decode_request(data)
+            self._inbox.check(theirs)
+        except PeerError as error:
+            _LOG.warning("peer_refused", peer=context.peer(), reason=str(error))
+            await refuse(context, error)
+        if self._greetings.note(theirs):
+            self._on_greeting(theirs.worker)
+        return HELLO.encode_reply(self._inbox.hello())
+
+    def _call(self, method: Method[Any, Any]) -> Callable[[bytes, Context], Awaitable[bytes]]:
+        async def handle(data: bytes, context: Context) -> bytes:
+            answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+
+            def respond(reply: Reply) -> None:
+                if not answer.done():  # the caller may have gone
+                    answer.set_result(reply)
+
+            try:
+                sender = self._greetings.sender(dict(context.invocation_metadata() or ()))
+                self._inbox.receive(sender, method.decode_request(data), respond)
+            except PeerError as error:
+                await self._refuse(method, context, error)
+            return method.encode_reply(await answer)
+
+        return handle
+
+    def _stream(self, method: Stream[Any, Any]) -> Callable[[object, Context], Awaitable[None]]:
+        async def handle(_: object, context: Context) -> None:
+            try:
+                sender = self._greetings.sender(dict(context.invocation_metadata() or ()))
+                await context.send_initial_metadata(())
+                stream = IncomingStream(method, sender, context, self._inbox, self._greetings)
+                self._open.add(stream)
+                try:
+                    await stream.run()
+                finally:
+                    self._open.discard(stream)
+            except PeerError as error:
+                await self._refuse(method, context, error)
+
+        return handle
+
+    async def _refuse(self, method: Method[Any, Any], context: Context, error: PeerError) -> None:
+        event = "peer_message_refused" if isinstance(error, MessageError) else "peer_call_refused"
+        _LOG.warning(event, peer=context.peer(), method=method.name, reason=str(error))
+        await refuse(context, error)

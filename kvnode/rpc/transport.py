@@ -1,0 +1,75 @@
+"""Replication's Transport over gRPC: one server, and one outgoing link to every peer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from kvnode.core.messages import Request
+from kvnode.replication.transport import Inbox
+from kvnode.rpc.channel import Times
+from kvnode.rpc.dialer import Dialer
+from kvnode.rpc.server import Server, Service
+from kvnode.rpc.service import PeerService
+
+
+class GrpcTransport:
+    """Listens on ``bind`` and dials ``peers`` (worker number → ``host:port``; our own is left out).
+
+    ``services`` are served on the same port. To be made and used on one event loop.
+    """
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        *,
+        bind: str,
+        peers: Mapping[int, str],
+        services: Sequence[Service] = (),
+        times: Times | None = None,
+    ) -> None:
+        times = times or Times()
+        own = inbox.hello().worker
+        self._dialers = {
+            worker: Dialer(worker, address, inbox, times)
+            for worker, address in peers.items()
+            if worker != own
+        }
+        self._service = PeerService(inbox, self._greeted)
+        self._server = Server(bind, (*self._service.services(), *services))
+        self._accepting = False
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on; 0 before ``start``."""
+        return self._server.port
+
+    def send(self, to: int, request: Request) -> None:
+        """Send to a worker; see ``Transport``."""
+        if self._accepting and to in self._dialers:
+            self._dialers[to].send(request)
+
+    def close_link(self, worker: int, reason: str) -> None:
+        """Give a link up, then dial again; see ``Transport``."""
+        if worker in self._dialers:
+            self._dialers[worker].close_link(reason)
+
+    async def start(self) -> None:
+        """Listen, then dial; see ``Transport``."""
+        await self._server.start()
+        self._accepting = True
+        for dialer in self._dialers.values():
+            dialer.start()
+
+    async def stop(self, grace_s: float) -> None:
+        """Drain and close; see ``Transport``."""
+        self._accepting = False
+        self._service.drain()
+        await asyncio.gather(
+            self._server.stop(grace_s),
+            *(dialer.stop(grace_s) for dialer in self._dialers.values()),
+        )
+
+    def _greeted(self, worker: int) -> None:
+        if worker in self._dialers:
+            self._dialers[worker].hurry()
