@@ -1,0 +1,136 @@
+# `make up` and `make test` need Python 3.11 or newer, make and a network; the rest they fetch.
+# Everything lands in this folder (.venv, .kvnode, .hosts, .cache, dashboard/node_modules), except
+# Debian packages, which are installed when make runs as root.
+
+PYTHON ?= python3
+BIN := .venv/bin
+NPM := PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix dashboard
+
+# for the tests: a browser, and what boots systemd hosts and breaks their network and disks
+TEST_PACKAGES := chromium mmdebstrap systemd-container iproute2 nftables openssh-client libatomic1 strace
+
+PROTOS := $(wildcard proto/kvnode/rpc/pb/*.proto)
+GRPC_CODE := kvnode/rpc/pb/__init__.py
+NODE_MODULES := dashboard/node_modules/.package-lock.json
+DASHBOARD := kvnode/controller/dashboard/index.html
+DASHBOARD_SOURCES := $(shell find dashboard/src dashboard/public dashboard/index.html -type f 2>/dev/null) \
+	$(wildcard dashboard/*.json dashboard/*.ts)
+
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help up test test-quick test-setup check format proto dashboard wheel hosts hosts-down lock \
+	packages python-venv clean
+
+help: ## show this
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+up: .venv/.kvnode $(DASHBOARD) ## run a controller and four workers on this machine, with the dashboard
+	@exec $(BIN)/kvnode up $(UP)
+
+test: test-setup ## run all tests: the five systemd hosts and the browser too, as root on Debian
+	@$(BIN)/python -m pytest
+
+test-quick: .venv/.dev .venv/.kvnode ## run the tests that need neither hosts nor a browser
+	@$(BIN)/python -m pytest -m "not hosts and not dashboard"
+
+test-setup: packages .venv/.dev .venv/.kvnode $(DASHBOARD)
+	@$(NPM) --silent test
+
+check: .venv/.dev .venv/.kvnode $(NODE_MODULES) ## lint and type-check everything
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --cache-dir .cache/import-linter
+	$(NPM) --silent run lint
+	$(NPM) --silent run typecheck
+	$(BIN)/yamllint --strict .
+	cd ansible && PATH="$(CURDIR)/$(BIN):$$PATH" ansible-lint --offline --profile production --strict
+	$(BIN)/python -m tests.support.verify_units
+
+format: .venv/.dev ## format the Python code
+	$(BIN)/ruff check --fix-only --quiet
+	$(BIN)/ruff format
+
+proto: $(GRPC_CODE) ## generate the gRPC code
+
+dashboard: $(DASHBOARD) ## build the dashboard
+
+wheel: .venv/.build $(DASHBOARD) ## build dist/kvnode-VERSION-py3-none-any.whl
+	$(BIN)/python -m hatchling build -t wheel
+
+hosts: packages .venv/.dev .venv/.kvnode $(DASHBOARD) ## boot five systemd hosts and run the playbook on them
+	$(BIN)/python -m tests.hosts.machines up
+
+hosts-down: .venv/.dev ## remove the hosts
+	$(BIN)/python -m tests.hosts.machines down
+
+lock: .venv/.dev ## choose the newest allowed versions of all dependencies and write them down with hashes
+	$(call compile,requirements-dev.lock,--extra dev)
+	$(call compile,requirements-build.lock,--extra build --constraint requirements-dev.lock)
+	$(call compile,requirements.lock,--constraint requirements-dev.lock)
+
+compile = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-annotate --custom-compile-command "make lock" --output-file $(1) $(2) pyproject.toml
+
+clean: ## remove what make made, but neither data (.kvnode) nor running hosts
+	rm -rf .venv .cache build dist kvnode/rpc/pb kvnode/controller/dashboard dashboard/dist dashboard/node_modules
+
+# --- what the above are made of ------------------------------------------------------------------
+
+.venv/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "kvnode needs Python 3.11 or newer, named like this: make PYTHON=python3.13 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || $(MAKE) --no-print-directory python-venv
+	@$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/.build: .venv/.created requirements-build.lock
+	@echo "installing what kvnode and its build need ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-build.lock
+	@$(BIN)/python -m tests.support.node_links
+	@touch $@
+
+.venv/.dev: .venv/.build requirements-dev.lock
+	@echo "installing what the tests and checks need ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+.venv/.kvnode: .venv/.build pyproject.toml $(GRPC_CODE)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(GRPC_CODE) $@
+
+$(GRPC_CODE): $(PROTOS) proto/build_hook.py | .venv/.build
+	@$(BIN)/python proto/build_hook.py
+
+$(NODE_MODULES): dashboard/package-lock.json | .venv/.build
+	@echo "installing what the dashboard's build needs ..."
+	@$(NPM) ci --silent
+	@touch $@
+
+$(DASHBOARD): $(NODE_MODULES) $(DASHBOARD_SOURCES)
+	@echo "building the dashboard ..."
+	@$(NPM) run --silent build
+	@rm -rf $(@D)
+	@cp -R dashboard/dist $(@D)
+	@touch $@
+
+packages:
+	@missing=""; for package in $(TEST_PACKAGES); do \
+		dpkg-query -W -f '$${db:Status-Status}' $$package 2>/dev/null | grep -qx installed || missing="$$missing $$package"; \
+	done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+		echo "NOT INSTALLED, for want of root on Debian:$$missing" >&2; exit 0; \
+	fi; \
+	echo "installing Debian packages:$$missing"; \
+	$(call apt_install,$$missing)
+
+python-venv:
+	@if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+		echo "$(PYTHON) has no ensurepip: install python3-venv, or name another: make PYTHON=... " >&2; exit 1; \
+	fi; \
+	$(call apt_install,python3-venv)
+
+apt_install = export DEBIAN_FRONTEND=noninteractive; \
+	apt-get install -qq --no-install-recommends $(1) >/dev/null 2>&1 || \
+	{ apt-get update -qq && apt-get install -qq --no-install-recommends $(1) >/dev/null; }
