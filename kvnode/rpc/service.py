@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 import structlog
@@ -21,7 +21,7 @@ from kvnode.rpc.status import refuse
 _LOG = structlog.get_logger()
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
-Handlers = dict[str, grpc.RpcMethodHandler[Any, Any]]
+Handlers: TypeAlias = "dict[str, grpc.RpcMethodHandler[Any, Any]]"
 
 
 class PeerService:
