@@ -10,17 +10,15 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from hashlib import blake2b
 from math import ceil, isfinite
-from typing import TYPE_CHECKING, final
+from typing import final
 
 import msgspec
 
 from kvnode.core.hash_tree import key_hash
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 RING_BITS = 64
 MAX_PARTITIONS = 65536

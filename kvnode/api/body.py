@@ -1,0 +1,76 @@
+"""Reading a request's body, within a size and a time."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from sanic.http import Http
+from sanic.request import Request
+
+from kvnode.errors import RequestError
+
+ENVELOPE_BYTES = 65536
+"""What may stand around a value of full size: field name, white space, line breaks."""
+
+DISCARD_BYTES = 32 * 1024 * 1024
+"""How much of a body that is too large is read and dropped, so that its sender hears the answer."""
+
+BODY_TIMEOUT_S = 30.0
+
+_IDENTITY = frozenset({"", "identity"})
+
+
+def require_json(request: Request) -> None:
+    """Refuse a body that is declared to be anything but JSON in UTF-8. Raises RequestError."""
+    encoding = request.headers.get("content-encoding", "")
+    if encoding.strip().lower() not in _IDENTITY:
+        raise RequestError("unsupported_media_type", f"Content-Encoding {encoding!r:.60}: expected none")
+    declared = request.headers.get("content-type")
+    if declared is None or declared == "application/json":
+        return
+    kind, *parameters = (part.strip().lower() for part in declared.split(";"))
+    allowed = {"", "charset=utf-8", 'charset="utf-8"'}
+    if kind != "application/json" or not allowed.issuperset(parameters):
+        raise RequestError(
+            "unsupported_media_type", f"Content-Type {declared!r:.60}: expected application/json in UTF-8"
+        )
+
+
+async def read_body(request: Request, value_bytes: int) -> bytes:
+    """Read the body of a value of at most ``value_bytes``. Raises RequestError (413, 408)."""
+    limit = value_bytes + ENVELOPE_BYTES
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            body = await _read(request, limit)
+    except TimeoutError:
+        raise RequestError("body_timeout", f"the body did not arrive within {BODY_TIMEOUT_S:g} s") from None
+    if body is None:
+        raise RequestError(
+            "body_too_large", f"the body is too large: expected a value of at most {value_bytes} bytes"
+        )
+    return body
+
+
+async def _read(request: Request, limit: int) -> bytes | None:
+    """Return the body, or None when there is more than ``limit`` bytes of it."""
+    parts: list[bytes] = []
+    size = 0
+    if not isinstance(request.stream, Http) or _declared_bytes(request) > limit + DISCARD_BYTES:
+        return None
+    while (part := await request.stream.read()) is not None:
+        size += len(part)
+        if size <= limit:
+            parts.append(part)
+        elif size > limit + DISCARD_BYTES:
+            return None
+        else:
+            parts.clear()
+    return b"".join(parts) if size <= limit else None
+
+
+def _declared_bytes(request: Request) -> int:
+    """Return the Content-Length, 0 when there is none."""
+    with suppress(ValueError):
+        return int(request.headers.get("content-length", "0"))
+    return 0

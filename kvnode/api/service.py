@@ -1,0 +1,28 @@
+"""What the REST door needs of the cluster behind it. Replication implements it; tests use a dict."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from kvnode.core.operations import Operation, Outcome
+from kvnode.core.ring import Place
+from kvnode.core.status import WorkerStatus
+
+
+class KeyService(Protocol):
+    """The cluster as one worker's clients see it."""
+
+    async def execute(self, operation: Operation, timeout_s: float) -> Outcome:
+        """Carry out one operation; trouble in the cluster is an Outcome, never an exception.
+
+        Cancelling the call (the client hung up) stops the waiting, not the operation.
+        """
+
+    def place(self, key: str) -> Place:
+        """Return where a key lives and who leads its partition now."""
+
+    def readiness(self) -> list[str]:
+        """Say why this worker should not be sent requests; empty when it is ready."""
+
+    def status(self) -> WorkerStatus:
+        """Describe this worker as of now."""
