@@ -17,7 +17,7 @@ from kvnode.controller.feed import Feed
 from kvnode.controller.gauges import ClusterCollector
 from kvnode.controller.log_window import LogWindow
 from kvnode.controller.proxy import Proxy
-from kvnode.controller.rest import KeyLister, add_routes
+from kvnode.controller.rest import KeyLister, Routes
 from kvnode.controller.server import RestServer, create_app
 from kvnode.controller.status import ClusterStatus
 from kvnode.controller.view import ClusterView
@@ -72,7 +72,7 @@ class Controller:
         _, port = split_address(config.cluster.controller.rest)
         app = create_app(f"kvnode-controller-{id(self):x}", config.limits.value_bytes + ENVELOPE_BYTES)
         self._feed.attach(app)
-        add_routes(app, self)
+        Routes(self).add_to(app)
         self._server = RestServer(app, config.controller.bind, port)
 
     @property

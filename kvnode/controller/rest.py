@@ -53,7 +53,7 @@ class Source(Protocol):
 
 
 class ListedKey(msgspec.Struct, frozen=True):
-    """One key of a listing. ``value`` is None, and ``truncated`` true, for one that is too long to preview."""
+    """One key of a listing. ``value`` is None, and ``truncated`` true, when it is too long to preview."""
 
     key: str
     partition: int
@@ -63,52 +63,71 @@ class ListedKey(msgspec.Struct, frozen=True):
     truncated: bool
 
 
-def add_routes(app: Sanic[Any, Any], source: Source) -> None:
-    """Add every route but Socket.IO's."""
+class Routes:
+    """The handlers. ``key`` and ``path`` arguments are Sanic's; keys are read from the raw target."""
 
-    async def kv(request: Request, key: str = "") -> HTTPResponse:  # noqa: ARG001
-        return await source.proxy.handle(request)
+    def __init__(self, source: Source) -> None:
+        self._source = source
 
-    async def partition(request: Request, key: str = "") -> HTTPResponse:  # noqa: ARG001
-        return json(_place(source.view, key_of(request.raw_url, b"/partition/")))
+    def add_to(self, app: Sanic[Any, Any]) -> None:
+        """Add every route but Socket.IO's, and the answer to whatever goes wrong."""
+        for suffix, name in (("", "empty"), ("<key:path>", "key")):
+            app.add_route(self.kv, f"/kv/{suffix}", methods=METHODS, name=f"kv_{name}")
+            app.add_route(self.partition, f"/partition/{suffix}", name=f"partition_{name}")
+        app.add_route(self.status, "/status")
+        app.add_route(self.keys, "/workers/<worker:int>/keys")
+        app.add_route(self.logs, "/logs")
+        app.add_route(self.healthz, "/healthz")
+        app.add_route(self.readyz, "/readyz")
+        app.add_route(self.metrics, "/metrics")
+        app.add_route(self.asset, "/", name="index", methods=("GET", "HEAD"))
+        app.add_route(self.asset, "/<path:path>", name="asset", methods=("GET", "HEAD"))
+        app.exception(Exception)(_refused)
 
-    async def status(_: Request) -> HTTPResponse:
-        return json(source.status(ring=True))
+    async def kv(self, request: Request, key: str = "") -> HTTPResponse:  # noqa: ARG002
+        """Send the request on to a worker."""
+        return await self._source.proxy.handle(request)
 
-    async def keys(request: Request, worker: int) -> HTTPResponse:
-        return await _keys(request, worker, source)
+    async def partition(self, request: Request, key: str = "") -> HTTPResponse:  # noqa: ARG002
+        """Say where a key lives."""
+        return json(_place(self._source.view, key_of(request.raw_url, b"/partition/")))
 
-    async def logs(request: Request) -> HTTPResponse:
-        return json(source.logs.select(_log_query(request)))
+    async def status(self, _: Request) -> HTTPResponse:
+        """Show the whole cluster."""
+        return json(self._source.status(ring=True))
 
-    async def healthz(_: Request) -> HTTPResponse:
-        return json({"status": "ok", "controller": True})
+    async def keys(self, request: Request, worker: int) -> HTTPResponse:
+        """List the keys on one worker's disk."""
+        if worker not in self._source.view.workers:
+            return problem(404, f"there is no worker {worker}")
+        limit = _number(request, "limit", default=50, highest=MAX_KEYS)
+        prefix, after = request.args.get("prefix", ""), request.args.get("after", "")
+        page = await self._source.lister.list_keys(worker, prefix, after, limit)
+        keys = [_listed(key) for key in page.keys]
+        return json({"worker": worker, "keys": keys, "next_after": page.next_after or None})
 
-    async def readyz(_: Request) -> HTTPResponse:
-        reasons = source.view.readiness()
+    async def logs(self, request: Request) -> HTTPResponse:
+        """Search the log window."""
+        return json(self._source.logs.select(_log_query(request)))
+
+    async def healthz(self, _: Request) -> HTTPResponse:
+        """Say that the process serves."""
+        return json({"status": "ok", "node": "controller"})
+
+    async def readyz(self, _: Request) -> HTTPResponse:
+        """Say whether most of the cluster reports, or why not."""
+        reasons = self._source.view.readiness()
         state = "not_ready" if reasons else "ready"
         return json({"ready": not reasons, "state": state, "reasons": reasons}, 503 if reasons else 200)
 
-    async def metrics(_: Request) -> HTTPResponse:
-        return HTTPResponse(source.metrics(), content_type=CONTENT_TYPE)
+    async def metrics(self, _: Request) -> HTTPResponse:
+        """Answer Prometheus."""
+        return HTTPResponse(self._source.metrics(), content_type=CONTENT_TYPE)
 
-    async def asset(request: Request, path: str = "") -> HTTPResponse:
-        answer = source.assets.answer(path, request.headers.get("if-none-match"))
+    async def asset(self, request: Request, path: str = "") -> HTTPResponse:
+        """Serve the dashboard."""
+        answer = self._source.assets.answer(path, request.headers.get("if-none-match"))
         return answer or problem(404, f"there is nothing at {request.path}")
-
-    for prefix, handler in (("/kv/", kv), ("/partition/", partition)):
-        methods = METHODS if handler is kv else ("GET",)
-        app.add_route(handler, prefix, methods=methods, name=f"{handler.__name__}_empty")
-        app.add_route(handler, prefix + "<key:path>", methods=methods, name=handler.__name__)
-    app.add_route(status, "/status")
-    app.add_route(keys, "/workers/<worker:int>/keys")
-    app.add_route(logs, "/logs")
-    app.add_route(healthz, "/healthz")
-    app.add_route(readyz, "/readyz")
-    app.add_route(metrics, "/metrics")
-    app.add_route(asset, "/", name="index", methods=("GET", "HEAD"))
-    app.add_route(asset, "/<path:path>", name="asset", methods=("GET", "HEAD"))
-    app.exception(Exception)(_refused)
 
 
 async def _refused(request: Request, error: Exception) -> HTTPResponse:
@@ -123,16 +142,6 @@ async def _refused(request: Request, error: Exception) -> HTTPResponse:
         return problem(error.status_code, str(error))
     log.error("request_failed", path=request.path, exc_info=error)
     return problem(500, "the controller failed on this request; its log says more")
-
-
-async def _keys(request: Request, worker: int, source: Source) -> HTTPResponse:
-    if worker not in source.view.workers:
-        return problem(404, f"there is no worker {worker}")
-    limit = _number(request, "limit", default=50, highest=MAX_KEYS)
-    prefix, after = request.args.get("prefix", ""), request.args.get("after", "")
-    page = await source.lister.list_keys(worker, prefix, after, limit)
-    keys = [_listed(key) for key in page.keys]
-    return json({"worker": worker, "keys": keys, "next_after": page.next_after or None})
 
 
 def _listed(key: StoredKey) -> ListedKey:

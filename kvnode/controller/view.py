@@ -74,7 +74,14 @@ class ClusterView:
         self.check(hello)
         seen = self._seen[hello.worker]
         came = not seen.online
-        self._seen[hello.worker] = _Seen(True, "", now, hello, report.status, report.logs_dropped)
+        self._seen[hello.worker] = _Seen(
+            online=True,
+            reason="",
+            at=now,
+            hello=hello,
+            status=report.status,
+            logs_dropped=report.logs_dropped,
+        )
         self.revision += 1
         return came
 
@@ -148,12 +155,10 @@ class ClusterView:
 
     def _info(self) -> ClusterInfo:
         hellos = [seen.hello for seen in self._seen.values() if seen.hello is not None]
-        ids = [
-            seen.status.cluster_id for seen in self._seen.values() if seen.status and seen.status.cluster_id
-        ]
+        ids = [seen.status.cluster_id for seen in self._seen.values() if seen.status]
         return ClusterInfo(
             name=self._cluster.name,
-            id=ids[0] if ids else "",
+            id=next(filter(None, ids), ""),
             partitions=self._cluster.partitions,
             replicas=self._cluster.replicas,
             write_quorum=self._cluster.replicas // 2 + 1,

@@ -1,0 +1,132 @@
+"""The ``kvnode`` command: arguments in, exit status out. Only ``up`` and ``version`` speak to people on stdout.
+
+A node's own stdout holds JSON lines and nothing else; what is refused before there is a log goes
+to stderr in words.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Final, NoReturn
+
+import typer
+from rich.console import Console
+
+from kvnode.config import NodeConfig, load_controller_config, load_worker_config, warnings
+from kvnode.errors import ConfigError, LockedError, PeerError
+from kvnode.local.cluster import run_up
+from kvnode.local.plan import UpOptions
+
+EX_UNAVAILABLE: Final = 69
+EX_IOERR: Final = 74
+EX_CONFIG: Final = 78
+
+app = typer.Typer(
+    name="kvnode",
+    help="A replicated key-value store: every key is a linearizable register.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ConfigFile = Annotated[Path, typer.Option("--config", help="The node's TOML file.", metavar="FILE")]
+
+
+@app.command()
+def worker(config: ConfigFile) -> None:
+    """Run a worker in the foreground; SIGTERM drains it."""
+    from kvnode.node import run_worker  # noqa: PLC0415 - other commands need neither gRPC nor Sanic
+
+    try:
+        loaded = load_worker_config(config)
+    except ConfigError as error:
+        _fail(error, EX_CONFIG)
+    raise typer.Exit(run_worker(loaded))
+
+
+@app.command()
+def controller(config: ConfigFile) -> None:
+    """Run the controller in the foreground; SIGTERM drains it."""
+    from kvnode.node import run_controller  # noqa: PLC0415 - as above
+
+    try:
+        loaded = load_controller_config(config)
+    except ConfigError as error:
+        _fail(error, EX_CONFIG)
+    raise typer.Exit(run_controller(loaded))
+
+
+@app.command()
+def up(
+    directory: Annotated[Path, typer.Option(help="Where data, configuration and logs stand.")] = Path(
+        ".kvnode"
+    ),
+    workers: Annotated[int, typer.Option(help="How many workers.")] = 4,
+    restart_after: Annotated[
+        str, typer.Option(help="Seconds until a dead node is started again, or never.", metavar="S|never")
+    ] = "5",
+    port: Annotated[int, typer.Option(help="The controller's REST port; the others follow it.")] = 5000,
+) -> None:
+    """Run a controller and workers on this machine until Ctrl-C."""
+    options = UpOptions(directory, workers, _seconds(restart_after), port)
+    try:
+        raise typer.Exit(asyncio.run(run_up(options, Console())))
+    except ConfigError as error:
+        _fail(error, EX_CONFIG)
+    except PeerError as error:
+        _fail(error, EX_UNAVAILABLE)
+    except (LockedError, OSError) as error:
+        _fail(error, EX_IOERR)
+
+
+@app.command("check-config")
+def check_config(file: Annotated[Path, typer.Argument(help="A worker's or the controller's file.")]) -> None:
+    """Check a node's configuration file, say what is unwise in it, and exit with 78 when it is wrong."""
+    try:
+        loaded = _load_any(file)
+    except ConfigError as error:
+        _fail(error, EX_CONFIG)
+    for warning in warnings(loaded):
+        typer.echo(f"warning: {warning}", err=True)
+    typer.echo(f"{file} is in order")
+
+
+@app.command()
+def version() -> None:
+    """Print the release."""
+    typer.echo(metadata.version("kvnode"))
+
+
+def main() -> None:
+    """Run the command that the process was started with."""
+    app(prog_name="kvnode")
+
+
+def _load_any(file: Path) -> NodeConfig:
+    """Load a file as what it says it is."""
+    try:
+        tables = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        tables = {}  # the loader says what is wrong
+    return load_controller_config(file) if "controller" in tables else load_worker_config(file)
+
+
+def _seconds(text: str) -> float | None:
+    if text == "never":
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= 86_400:  # noqa: PLR2004
+        raise typer.BadParameter(f"expected seconds or never, got {text!r}", param_hint="--restart-after")
+    return seconds
+
+
+def _fail(error: Exception, status: int) -> NoReturn:
+    sys.stderr.write(f"kvnode: {error}\n")
+    raise typer.Exit(status)

@@ -1,0 +1,161 @@
+"""One child process: started, watched, started again when it dies, stopped in good order.
+
+A child leads a session of its own, so that Ctrl-C in the terminal reaches only the parent. The
+kernel kills it when the parent dies, however that comes about.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Literal
+
+from kvnode.local.plan import Node
+
+MAX_LOG_BYTES: Final = 64 << 20
+STOP_S: Final = 20.0
+"""How long a child may take to stop in good order before it is killed."""
+
+_PR_SET_PDEATHSIG: Final = 1
+_ENDING_BYTES: Final = 4096
+
+State = Literal["starting", "ready", "not ready", "not answering", "stopped", "stopping"]
+
+
+class Child:
+    """A node's process. ``state`` and ``detail`` say how it is; ``changed`` is called when they change."""
+
+    def __init__(
+        self,
+        node: Node,
+        command: tuple[str, ...],
+        restart_after_s: float | None,
+        changed: Callable[[Child], None],
+    ) -> None:
+        self.node = node
+        self.state: State = "starting"
+        self.detail = ""
+        self.pid: int | None = None
+        self.restarts_at: float | None = None
+        self._command = (*command, node.role, "--config", str(node.config))
+        self._restart_after_s = restart_after_s
+        self._changed = changed
+        self._process: asyncio.subprocess.Process | None = None
+        self._stop = asyncio.Event()
+        self._task: asyncio.Task[int] | None = None
+
+    def start(self) -> None:
+        """Run it, and run it again whenever it dies, until ``stop``."""
+        self._task = asyncio.create_task(self._keep(), name=self.node.name)
+
+    @property
+    def alive(self) -> bool:
+        """Whether there is a process now."""
+        return self.pid is not None
+
+    def becomes(self, state: State, detail: str = "") -> None:
+        """Note how it is."""
+        if (state, detail) != (self.state, self.detail):
+            self.state, self.detail = state, detail
+            self._changed(self)
+
+    async def stop(self) -> bool:
+        """Ask it to stop, and kill it when it does not; return whether it stopped in good order."""
+        if self._task is None:
+            return True
+        self._stop.set()
+        if self._process is not None and self.alive:
+            self.becomes("stopping")
+            self._process.terminate()
+        try:
+            async with asyncio.timeout(STOP_S):
+                return await asyncio.shield(self._task) == 0
+        except TimeoutError:
+            self.kill()
+            await self._task
+            return False
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self._process is not None and self.alive:
+            self._process.kill()
+
+    async def _keep(self) -> int:
+        """Return the exit status of the last run (0 when it was stopped between two)."""
+        while True:
+            code = await self._run()
+            if self._stop.is_set():
+                self.becomes("stopped", "" if code == 0 else _ending(code))
+                return code
+            detail = "; ".join(filter(None, (_ending(code), self._last_words())))
+            if self._restart_after_s is None:
+                self.becomes("stopped", detail)
+                return 0
+            self.restarts_at = time.monotonic() + self._restart_after_s
+            self.becomes("stopped", f"{detail}; starts again {self._restart_after_s:g} s after that")
+            try:
+                async with asyncio.timeout(self._restart_after_s):
+                    await self._stop.wait()
+                return 0
+            except TimeoutError:
+                self.restarts_at = None
+
+    async def _run(self) -> int:
+        """Start the process, wait for its end, and return its exit status."""
+        self.becomes("starting")
+        with self._log("jsonl").open("ab") as output, self._log("stderr").open("ab") as errors:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+                start_new_session=True,
+                preexec_fn=_die_with(os.getpid()),
+            )
+        self.pid = self._process.pid
+        if self._stop.is_set():
+            self._process.terminate()
+        try:
+            return await self._process.wait()
+        finally:
+            self.pid = None
+
+    def _log(self, kind: str) -> Path:
+        """Return the file for a kind of output; one that has grown too large is put aside first."""
+        path = self.node.directory / "logs" / f"{self.node.name}.{kind}"
+        if path.exists() and path.stat().st_size > MAX_LOG_BYTES:
+            path.replace(path.with_name(f"{path.name}.1"))
+        return path
+
+    def _last_words(self) -> str:
+        """Return the last line that the process printed as an error."""
+        with self._log("stderr").open("rb") as errors:
+            errors.seek(max(0, errors.seek(0, os.SEEK_END) - _ENDING_BYTES))
+            lines = errors.read().decode(errors="replace").split("\n")
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def _ending(code: int) -> str:
+    """Say how a process ended."""
+    if code < 0:
+        return f"ended by {signal.Signals(-code).name}"
+    return f"exit status {code}"
+
+
+def _die_with(parent: int) -> Callable[[], None]:
+    """Return what a child does first: it has the kernel kill it when ``parent`` dies (Linux only)."""
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "prctl"):
+        return lambda: None
+
+    def bind() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before the call
+            os._exit(1)
+
+    return bind
