@@ -71,13 +71,14 @@ class ConfirmBatch(msgspec.Struct, frozen=True, gc=False):
     """Has any of these ballots been overtaken? Also the heartbeat, and then often without ballots.
 
     ``draining``: the sender is about to stop and should be sent nothing new. ``ready``: it is
-    caught up.
+    caught up. ``agreed``: partitions that the sender leads and knows the receiver to hold whole.
     """
 
     number: int
     ballots: list[tuple[int, Ballot]]
     draining: bool = False
     ready: bool = False
+    agreed: list[int] = []
 
 
 class ConfirmReply(msgspec.Struct, frozen=True, gc=False):

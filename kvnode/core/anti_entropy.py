@@ -1,0 +1,161 @@
+"""Keeping followers equal to their leader: comparing by hash tree, and repairing what differs.
+
+Every led partition is compared with each live follower: at once when it is not yet known to be
+whole there, after changes, and from time to time. A repair is an ordinary accept under the
+leader's ballot. What is still on its way in a lane differs too, so a key counts as behind only when
+it has differed twice in a row with the same record.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from kvnode.core.calls import Calls
+from kvnode.core.comparison import Comparison
+from kvnode.core.context import Context
+from kvnode.core.copies import Copies
+from kvnode.core.leaders import Leaders
+from kvnode.core.leadership import Leadership
+from kvnode.core.messages import AcceptItem
+from kvnode.core.peers import Peers
+from kvnode.core.versions import Ballot, Version
+
+AT_ONCE = 8
+REPAIRS_AT_ONCE = 2000
+LANE_ROOM = 1000
+IDLE_ROUNDS = 12
+
+Rank = tuple[Ballot, Version]
+
+
+class Check:
+    """What is known of one follower's copy of one partition, under one ballot."""
+
+    __slots__ = ("ballot", "checked_ms", "root", "suspects", "under_way")
+
+    def __init__(self, ballot: Ballot) -> None:
+        self.ballot = ballot
+        self.checked_ms: int | None = None
+        self.root: int | None = None
+        self.suspects: dict[str, Rank | None] = {}
+        self.under_way = False
+
+
+class AntiEntropy:
+    """Compares and repairs, a few partitions at a time."""
+
+    def __init__(
+        self, ctx: Context, peers: Peers, calls: Calls, copies: Copies, leaders: Leaders
+    ) -> None:
+        self._ctx = ctx
+        self._peers = peers
+        self._calls = calls
+        self._copies = copies
+        self._leaders = leaders
+        self._checks: dict[tuple[int, int], Check] = {}
+        self._untold: dict[int, set[int]] = {peer.worker: set() for peer in peers}
+        self._under_way = 0
+
+    def tell(self, worker: int) -> list[int]:
+        """Return the partitions that a peer has come to hold whole since it was last told."""
+        untold = self._untold[worker]
+        if not untold:
+            return []
+        told = sorted(untold)
+        untold.clear()
+        return told
+
+    def link_up(self, worker: int) -> None:
+        """Compare everything with a peer whose process, and so whose copy, may be another one."""
+        for (_, follower), check in self._checks.items():
+            if follower == worker:
+                check.root = None
+                check.checked_ms = None
+                check.suspects = {}
+        for leadership in self._leaders.led.values():
+            leadership.whole_followers.discard(worker)
+        self._untold[worker].clear()
+
+    def copy_dropped(self, worker: int, item: AcceptItem) -> None:
+        """Compare again: a copy did not fit the queue."""
+        leadership = self._leaders.led.get(item.record.partition)
+        if leadership is not None:
+            leadership.whole_followers.discard(worker)
+
+    def tick(self) -> None:
+        """Start the comparisons that are due."""
+        for partition, leadership in self._leaders.led.items():
+            if not leadership.settled or leadership.closing:
+                continue
+            for worker in leadership.others:
+                if self._under_way >= AT_ONCE:
+                    return
+                if self._peers.live(worker) and self._due(partition, worker, leadership):
+                    self._compare(partition, worker, leadership)
+
+    def _due(self, partition: int, worker: int, leadership: Leadership) -> bool:
+        check = self._checks.get((partition, worker))
+        if check is None or check.ballot != leadership.ballot:
+            check = self._checks[partition, worker] = Check(leadership.ballot)
+        if check.under_way or self._copies.waiting(worker)[0] > LANE_ROOM:
+            return False
+        if check.checked_ms is None:
+            return True
+        age = self._ctx.now_ms - check.checked_ms
+        timing = self._ctx.timing
+        if worker not in leadership.whole_followers:
+            return age >= timing.heartbeat_ms
+        changed = check.root != self._ctx.journal.tree(partition).root
+        return age >= timing.compare_ms * (1 if changed else IDLE_ROUNDS)
+
+    def _compare(self, partition: int, worker: int, leadership: Leadership) -> None:
+        check = self._checks[partition, worker]
+        check.under_way = True
+        self._under_way += 1
+        root = self._ctx.journal.tree(partition).root
+        comparison = Comparison(
+            self._ctx,
+            self._calls,
+            leadership,
+            self._leaders.overtaken,
+            partial(self._compared, check, leadership, root),
+        )
+        comparison.start(worker)
+
+    def _compared(
+        self, check: Check, leadership: Leadership, root: int, worker: int, keys: list[str] | None
+    ) -> None:
+        check.under_way = False
+        self._under_way -= 1
+        check.checked_ms = self._ctx.now_ms
+        if keys is None or leadership.ended:
+            return
+        first_pass = check.root is None
+        check.root = root
+        if first_pass:
+            behind = [] if self._copies.waiting(worker)[0] else keys
+        else:
+            suspects = check.suspects
+            behind = [
+                key
+                for key in keys
+                if key in suspects and suspects[key] == self._rank(leadership.partition, key)
+            ]
+        if behind:
+            self._ctx.outbox.note(
+                "partition_repaired", partition=leadership.partition, peer=worker, keys=len(behind)
+            )
+        for key in behind[:REPAIRS_AT_ONCE]:
+            leadership.repair(key, worker)
+        check.suspects = {key: self._rank(leadership.partition, key) for key in keys}
+        if not keys or not (first_pass or behind):
+            self._agree(leadership, worker)
+
+    def _rank(self, partition: int, key: str) -> Rank | None:
+        entry = self._ctx.journal.entry(partition, key)
+        return None if entry is None else entry.rank
+
+    def _agree(self, leadership: Leadership, worker: int) -> None:
+        if worker not in leadership.whole_followers:
+            leadership.whole_followers.add(worker)
+            self._untold[worker].add(leadership.partition)

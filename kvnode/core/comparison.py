@@ -1,0 +1,159 @@
+"""Comparing a partition with one replica's, by the hash tree, and settling one as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from kvnode.core.calls import Calls
+from kvnode.core.context import Context
+from kvnode.core.hash_tree import bucket_of
+from kvnode.core.leadership import SETTLING_AT_ONCE, Leadership
+from kvnode.core.messages import Held, Promise, Refusal, Reply, Sync, SyncReply
+from kvnode.core.peers import Peers
+from kvnode.core.versions import Ballot
+
+Overtaken = Callable[[Refusal, int], None]
+
+
+class Comparison:
+    """One comparison: ``done`` is told the keys that differ, or None if it could not be finished."""
+
+    def __init__(
+        self,
+        ctx: Context,
+        calls: Calls,
+        leadership: Leadership,
+        overtaken: Overtaken,
+        done: Callable[[int, list[str] | None], None],
+    ) -> None:
+        self._ctx = ctx
+        self._calls = calls
+        self._partition = leadership.partition
+        self._ballot: Ballot = leadership.ballot
+        self._overtaken = overtaken
+        self._done = done
+        self._theirs: set[str] = set()
+        self._differing: set[int] = set()
+        self._keys: list[str] = []
+
+    def start(self, worker: int) -> None:
+        """Begin to compare with a replica."""
+        self._ask(worker, "")
+
+    def _ask(self, worker: int, after: str) -> None:
+        number = self._ctx.number()
+        buckets = list(self._ctx.journal.tree(self._partition).buckets)
+        self._calls.ask(
+            worker, Sync(number, self._partition, self._ballot, buckets, after), self._page
+        )
+
+    def _page(self, worker: int, reply: Reply | None) -> None:
+        if not isinstance(reply, SyncReply) or reply.refused is not None:
+            if isinstance(reply, SyncReply) and reply.refused is not None:
+                self._overtaken(reply.refused, worker)
+            self._done(worker, None)
+            return
+        self._differing.update(reply.differing)
+        for held in reply.held:
+            self._theirs.add(held.key)
+            if self._differs(held):
+                self._keys.append(held.key)
+        if reply.more:
+            self._ask(worker, reply.held[-1].key)
+        else:
+            self._add_missing()
+            self._done(worker, self._keys)
+
+    def _differs(self, held: Held) -> bool:
+        entry = self._ctx.journal.entry(self._partition, held.key)
+        if entry is None or entry.copied or held.copied:
+            return True
+        return entry.rank != (held.accepted, held.version)
+
+    def _add_missing(self) -> None:
+        if not self._differing:
+            return
+        for key in self._ctx.journal.keys(self._partition):
+            if key not in self._theirs and bucket_of(key) in self._differing:
+                self._keys.append(key)
+
+
+class Settling:
+    """Settles a newly led partition: compares it with enough replicas, then settles what differs.
+
+    What stands alike on this worker and on quorum - 1 replicas that promised the ballot is
+    committed. An empty partition, or one whose digests are equal, needs no message at all.
+    """
+
+    def __init__(
+        self,
+        ctx: Context,
+        calls: Calls,
+        peers: Peers,
+        leadership: Leadership,
+        overtaken: Overtaken,
+    ) -> None:
+        self._ctx = ctx
+        self._calls = calls
+        self._peers = peers
+        self._leadership = leadership
+        self._overtaken = overtaken
+        self._compared: set[int] = set()
+        self._comparing = False
+        self._todo: list[str] = []
+        self._under_way = 0
+        self._feeding = False
+
+    def start(self, promises: dict[int, Promise]) -> None:
+        """Count the replicas whose digest equals ours, once ours is durable, and go on from there."""
+        root = self._ctx.journal.tree(self._leadership.partition).root
+        equal = {worker for worker, promise in promises.items() if promise.digest == root}
+        equal.discard(self._ctx.worker)
+
+        def durable() -> None:
+            self._compared |= equal
+            self.go_on()
+
+        self._ctx.durability.after_all(durable)
+
+    def go_on(self) -> None:
+        """Take the next step, if none is under way: also called from time to time."""
+        leadership = self._leadership
+        if leadership.ended or leadership.settled or self._comparing or self._under_way:
+            return
+        if len(self._compared) >= self._ctx.quorum - 1:
+            leadership.settled_whole()
+            return
+        for worker in leadership.others:
+            if worker not in self._compared and self._peers.live(worker):
+                self._comparing = True
+                comparison = Comparison(
+                    self._ctx, self._calls, leadership, self._overtaken, self._compared_with
+                )
+                comparison.start(worker)
+                return
+
+    def _compared_with(self, worker: int, keys: list[str] | None) -> None:
+        self._comparing = False
+        if keys is None:
+            return
+
+        def durable() -> None:
+            self._compared.add(worker)
+            self._todo.extend(keys)
+            self._feed()
+
+        self._ctx.durability.after_all(durable)
+
+    def _feed(self) -> None:
+        self._feeding = True
+        while self._todo and self._under_way < SETTLING_AT_ONCE:
+            self._under_way += 1
+            self._leadership.settle(self._todo.pop(), self._one_done)
+        self._feeding = False
+        self.go_on()
+
+    def _one_done(self) -> None:
+        self._under_way -= 1
+        if not self._feeding:
+            self._feed()

@@ -1,0 +1,107 @@
+"""What the state machines of one worker share: who they are, the clock they are told, and the journal."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import msgspec
+
+from kvnode.core.effects import Outbox
+from kvnode.core.journal import Journal
+from kvnode.core.ring import Ring
+
+
+class Timing(msgspec.Struct, frozen=True):
+    """Every delay of the protocol, in milliseconds. None of them is needed for correctness."""
+
+    heartbeat_ms: int = 200
+    suspect_ms: int = 1000
+    stable_ms: int = 5000
+    prepare_retry_ms: int = 300
+    backoff_ms: int = 50
+    hedge_ms: int = 100
+    ask_again_ms: int = 500
+    compare_ms: int = 5000
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    """How much may wait."""
+
+    latent_records: int = 100_000
+    latent_bytes: int = 64 * 1024 * 1024
+    operations: int = 4096
+    batch_items: int = 1000
+    batch_bytes: int = 2 * 1024 * 1024
+
+
+class DurabilityQueue:
+    """Calls that wait for the log to be durable up to a point; run in order."""
+
+    __slots__ = ("_journal", "_waiting")
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._waiting: deque[tuple[int, Callable[[], None]]] = deque()
+
+    def after_all(self, call: Callable[[], None]) -> None:
+        """Run ``call`` once everything appended so far is durable: at once, if it is."""
+        lsn = self._journal.appended_lsn
+        if lsn <= self._journal.durable_lsn and not self._waiting:
+            call()
+        else:
+            self._waiting.append((lsn, call))
+
+    def advanced(self) -> None:
+        """Run the calls whose point the log has passed."""
+        waiting = self._waiting
+        durable = self._journal.durable_lsn
+        while waiting and waiting[0][0] <= durable:
+            waiting.popleft()[1]()
+
+
+class Context:
+    """The shared part. ``now_ms`` is monotonic and set by whoever drives; ``random`` yields 0 ≤ x < 1."""
+
+    __slots__ = (
+        "_number",
+        "bounds",
+        "durability",
+        "held",
+        "journal",
+        "now_ms",
+        "outbox",
+        "quorum",
+        "random",
+        "ring",
+        "timing",
+        "worker",
+    )
+
+    def __init__(
+        self,
+        worker: int,
+        ring: Ring,
+        journal: Journal,
+        *,
+        random: Callable[[], float],
+        timing: Timing,
+        bounds: Bounds,
+    ) -> None:
+        self.worker = worker
+        self.ring = ring
+        self.journal = journal
+        self.random = random
+        self.timing = timing
+        self.bounds = bounds
+        self.outbox = Outbox()
+        self.durability = DurabilityQueue(journal)
+        self.held = frozenset(ring.held_by(worker))
+        self.now_ms = 0
+        self.quorum = len(ring.preference_list(0)) // 2 + 1
+        self._number = 0
+
+    def number(self) -> int:
+        """Return a request number that this process has not used."""
+        self._number += 1
+        return self._number

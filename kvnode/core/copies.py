@@ -1,0 +1,92 @@
+"""Records on their way to the other replicas: the second copy that an answer waits for, and the latent third.
+
+A lane per peer holds them in order until they are durable there, across broken links, up to a
+bound. Past it a copy is dropped and its partition is left to anti-entropy: a full queue or a dead
+replica never fails or slows a write that has its quorum.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from kvnode.core.context import Context
+from kvnode.core.lane import Lane
+from kvnode.core.messages import AcceptBatch, AcceptItem, AcceptReply, Refusal
+
+RECORD_OVERHEAD_BYTES = 120
+
+
+class CopyWatcher(Protocol):
+    """Who counts copies."""
+
+    def copied(self, worker: int, item: AcceptItem) -> None:
+        """A record is durable on ``worker``."""
+
+    def copy_refused(self, worker: int, item: AcceptItem, refusal: Refusal) -> None:
+        """``worker`` did not take a record."""
+
+    def copy_dropped(self, worker: int, item: AcceptItem) -> None:
+        """A record did not fit the queue and will not be sent."""
+
+
+class Copies:
+    """The lanes to all peers."""
+
+    def __init__(self, ctx: Context, peers: list[int]) -> None:
+        self._ctx = ctx
+        self._linked: set[int] = set()
+        bounds = ctx.bounds
+        self._lanes = {
+            peer: Lane[AcceptItem](bounds.batch_items, bounds.batch_bytes) for peer in peers
+        }
+        self.dropped = dict.fromkeys(peers, 0)
+        self.watcher: CopyWatcher | None = None
+
+    def offer(self, worker: int, item: AcceptItem) -> None:
+        """Queue a record for a peer, or drop it if the queue is full."""
+        lane, bounds = self._lanes[worker], self._ctx.bounds
+        if len(lane) >= bounds.latent_records or lane.queued_bytes >= bounds.latent_bytes:
+            self.dropped[worker] += 1
+            if self.watcher is not None:
+                self.watcher.copy_dropped(worker, item)
+            return
+        record = item.record
+        size = len(record.value or b"") + len(record.key) + RECORD_OVERHEAD_BYTES
+        lane.offer(item, size, self._ctx.now_ms)
+
+    def waiting(self, worker: int) -> tuple[int, int, int]:
+        """Return (records, bytes, age of the oldest in ms) not yet durable on a peer."""
+        lane = self._lanes[worker]
+        oldest = lane.oldest_ms
+        return len(lane), lane.queued_bytes, 0 if oldest is None else self._ctx.now_ms - oldest
+
+    def link_up(self, worker: int) -> None:
+        """Begin to send; what was in flight on an earlier link goes first."""
+        self._linked.add(worker)
+
+    def link_down(self, worker: int) -> None:
+        """Stop sending: accepting is idempotent, so what was in flight is sent again later."""
+        self._linked.discard(worker)
+        self._lanes[worker].broken_resend()
+
+    def flush(self) -> None:
+        """Let the next batch of every idle lane depart."""
+        for worker in self._linked:
+            lane = self._lanes[worker]
+            if lane.idle:
+                number = self._ctx.number()
+                self._ctx.outbox.send(worker, AcceptBatch(number, lane.depart(number)))
+
+    def answered(self, worker: int, reply: AcceptReply) -> None:
+        """Tell the watcher of every item of the batch that was answered."""
+        items = self._lanes[worker].answered(reply.number)
+        watcher = self.watcher
+        if watcher is None:
+            return
+        refused = dict(reply.refused)
+        for index, item in enumerate(items):
+            refusal = refused.get(index)
+            if refusal is None:
+                watcher.copied(worker, item)
+            else:
+                watcher.copy_refused(worker, item, refusal)

@@ -1,0 +1,89 @@
+"""What the state machines want done: they never do it themselves."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from kvnode.core.messages import Reply, Request
+from kvnode.core.operations import Outcome
+
+
+class Send(msgspec.Struct, frozen=True, gc=False):
+    """Send a request over the link to a peer that is up now; drop it if none is."""
+
+    to: int
+    request: Request
+
+
+class Respond(msgspec.Struct, frozen=True, gc=False):
+    """Answer a peer's request; ``token`` came with it."""
+
+    token: int
+    reply: Reply
+
+
+class Answer(msgspec.Struct, frozen=True, gc=False):
+    """Answer a client's operation; ``token`` came with it."""
+
+    token: int
+    outcome: Outcome
+
+
+class CloseLink(msgspec.Struct, frozen=True, gc=False):
+    """Close the link to a peer and greet it anew: what was agreed in its handshake has changed."""
+
+    worker: int
+    reason: str
+
+
+class Note(msgspec.Struct, frozen=True):
+    """Something an operator may want to know: an event name and its fields, for the log."""
+
+    event: str
+    fields: dict[str, object]
+
+
+Effect = Send | Respond | Answer | CloseLink | Note
+
+
+class Outbox:
+    """Collects effects in order; whoever drives the machines takes them after each input."""
+
+    __slots__ = ("_effects",)
+
+    def __init__(self) -> None:
+        self._effects: list[Effect] = []
+
+    def send(self, to: int, request: Request) -> None:
+        """Ask for a request to be sent."""
+        self._effects.append(Send(to, request))
+
+    def respond(self, token: int, reply: Reply) -> None:
+        """Ask for a reply to be given."""
+        self._effects.append(Respond(token, reply))
+
+    def answer(self, token: int, outcome: Outcome) -> None:
+        """Ask for a client to be answered."""
+        self._effects.append(Answer(token, outcome))
+
+    def close_link(self, worker: int, reason: str) -> None:
+        """Ask for a link to be closed."""
+        self._effects.append(CloseLink(worker, reason))
+
+    def note(self, event: str, **fields: object) -> None:
+        """Ask for a log line."""
+        self._effects.append(Note(event, fields))
+
+    def take(self) -> list[Effect]:
+        """Return what has gathered, and begin anew."""
+        effects, self._effects = self._effects, []
+        return effects
+
+
+class Sink(Protocol):
+    """Who is told the outcome of an operation."""
+
+    def settled(self, token: int, outcome: Outcome) -> None:
+        """Take the outcome of the operation that was handed over with ``token``: exactly once."""

@@ -1,0 +1,432 @@
+"""Leading one partition under one ballot: each key a register, one operation on it at a time.
+
+A ``Leadership`` exists from the moment a majority has promised its ballot until a higher one is
+heard of or it is handed over; nothing of it outlives that. Before the first use of a key under the
+ballot the key is settled: the newest record that could have been committed before is found on a
+majority and, unless it stands on all of that majority, accepted again (Paxos registers with a
+leader: riak_ensemble; CASPaxos, Rystsov 2018).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from functools import partial
+
+import msgspec
+
+from kvnode.core.calls import Calls
+from kvnode.core.confirmations import Confirmations
+from kvnode.core.context import Context
+from kvnode.core.copies import Copies
+from kvnode.core.messages import AcceptItem, ReadStates, Refusal, Reply, StatesReply
+from kvnode.core.operations import Condition, Kind, Outcome, Status
+from kvnode.core.peers import Peers
+from kvnode.core.pending import Pending
+from kvnode.core.records import Entry, Record
+from kvnode.core.replica import load
+from kvnode.core.versions import Ballot, Version
+
+SETTLING_AT_ONCE = 64
+
+
+class Repair(msgspec.Struct, frozen=True, gc=False):
+    """Bring one follower's copy of a key up to the committed record."""
+
+    follower: int
+
+
+class Settle(msgspec.Struct, frozen=True, gc=False):
+    """Only settle the key; ``done`` is told when it is."""
+
+    done: Callable[[], None]
+
+
+Task = Pending | Repair | Settle
+
+
+class Flight:
+    """A record being accepted: written locally and sent to the others; committed at a majority."""
+
+    __slots__ = ("acks", "began_ms", "pending", "record")
+
+    def __init__(self, record: Record, pending: Pending | None, began_ms: int) -> None:
+        self.record = record
+        self.pending = pending
+        self.began_ms = began_ms
+        self.acks: set[int] = set()
+
+
+class Inquiry:
+    """The states of a key gathered from a majority. A reply counts for the worker that gave it, once."""
+
+    __slots__ = ("asked_ms", "states")
+
+    def __init__(self) -> None:
+        self.asked_ms = 0
+        self.states: dict[int, tuple[Record | None, Version]] = {}
+
+
+class Slot:
+    """One key in use: what waits for it, and the one thing under way."""
+
+    __slots__ = ("flight", "inquiry", "queue")
+
+    def __init__(self) -> None:
+        self.queue: deque[Task] = deque()
+        self.flight: Flight | None = None
+        self.inquiry: Inquiry | None = None
+
+
+class Parts(msgspec.Struct, frozen=True):
+    """The machines that a leadership works with."""
+
+    calls: Calls
+    confirmations: Confirmations
+    copies: Copies
+    peers: Peers
+
+
+def refuses(condition: Condition, entry: Entry | None) -> bool:
+    """Whether a condition does not hold for the committed record of a key."""
+    exists = entry is not None and not entry.tombstone
+    if condition.absent and exists:
+        return True
+    if condition.present and not exists:
+        return True
+    if condition.any_of is not None:
+        return entry is None or not exists or entry.version not in condition.any_of
+    return False
+
+
+class Leadership:
+    """One partition under one ballot. ``overtaken`` is called when a higher ballot is heard of."""
+
+    def __init__(
+        self,
+        ctx: Context,
+        partition: int,
+        ballot: Ballot,
+        parts: Parts,
+        overtaken: Callable[[Refusal, int], None],
+    ) -> None:
+        self.partition = partition
+        self.ballot = ballot
+        self.settled = False
+        self.closing = False
+        self.ended = False
+        self.whole_followers: set[int] = set()
+        replicas = ctx.ring.preference_list(partition)
+        self.others = tuple(worker for worker in replicas if worker != ctx.worker)
+        self._ctx = ctx
+        self._parts = parts
+        self._overtaken = overtaken
+        self._seq = 0
+        self._slots: dict[str, Slot] = {}
+        self._known: set[str] = set()
+        self._doubtful: set[str] = set()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no client's operation is under way or waits (reads that only want confirming aside)."""
+        return not any(
+            (slot.flight is not None and slot.flight.pending is not None)
+            or any(isinstance(task, Pending) for task in slot.queue)
+            for slot in self._slots.values()
+        )
+
+    def submit(self, pending: Pending) -> None:
+        """Execute an operation after those that came before it on the same key."""
+        if self.closing:
+            pending.decline(0)
+        else:
+            self._enqueue(pending.operation.key, pending)
+
+    def repair(self, key: str, follower: int) -> None:
+        """Make a follower's copy of a key equal to the committed record."""
+        self._enqueue(key, Repair(follower))
+
+    def settle(self, key: str, done: Callable[[], None]) -> None:
+        """Settle a key and then call ``done``."""
+        self._enqueue(key, Settle(done))
+
+    def settled_whole(self) -> None:
+        """Take note that every key not in doubt is settled."""
+        self.settled = True
+        self._known.clear()
+
+    def _enqueue(self, key: str, task: Task) -> None:
+        slot = self._slots.get(key)
+        if slot is None:
+            slot = self._slots[key] = Slot()
+        slot.queue.append(task)
+        self._advance(key, slot)
+
+    def _is_settled(self, key: str) -> bool:
+        if self.settled:
+            return key not in self._doubtful
+        return key in self._known
+
+    def _note_settled(self, key: str) -> None:
+        self._doubtful.discard(key)
+        if not self.settled:
+            self._known.add(key)
+
+    def _note_doubt(self, key: str) -> None:
+        self._known.discard(key)
+        self._doubtful.add(key)
+
+    def _advance(self, key: str, slot: Slot) -> None:
+        queue = slot.queue
+        while queue and slot.flight is None and slot.inquiry is None and not self.ended:
+            if not self._is_settled(key):
+                self._inquire(key, slot)
+                return
+            task = queue.popleft()
+            if isinstance(task, Pending):
+                self._execute(key, slot, task)
+            elif isinstance(task, Repair):
+                self._repair(key, slot, task)
+            else:
+                task.done()
+        if not queue and slot.flight is None and slot.inquiry is None:
+            if self._slots.get(key) is slot:
+                del self._slots[key]
+
+    # --- operations -----------------------------------------------------------------------------
+
+    def _execute(self, key: str, slot: Slot, pending: Pending) -> None:
+        operation = pending.operation
+        entry = self._ctx.journal.entry(self.partition, key)
+        condition = operation.condition
+        if operation.kind is Kind.GET:
+            self._confirm(pending, self._read(key, entry))
+        elif condition is not None and refuses(condition, entry):
+            version = entry.version if entry is not None and not entry.tombstone else None
+            me = self._ctx.worker
+            failed = Outcome(Status.CONDITION_FAILED, version=version, node=me, leader=me)
+            self._confirm(pending, failed)
+        elif operation.kind is Kind.DELETE and (entry is None or entry.tombstone):
+            self._confirm(pending, self._read(key, entry))
+        elif not self._has_quorum():
+            pending.fail(self._ctx.worker, "too few replicas can be reached")
+        else:
+            previous = None if entry is None else entry.version
+            record = self._next_record(key, previous, operation.value)
+            self._fly(slot, self._flight(record, pending), operation.request_id)
+
+    def _next_record(self, key: str, previous: Version | None, value: bytes | None) -> Record:
+        self._seq += 1
+        version = Version(*self.ballot, self._seq)
+        return Record(self.partition, key, self.ballot, version, previous, value)
+
+    def _has_quorum(self) -> bool:
+        live = self._parts.peers.live
+        return 1 + sum(live(worker) for worker in self.others) >= self._ctx.quorum
+
+    def _read(self, key: str, entry: Entry | None) -> Outcome:
+        me = self._ctx.worker
+        if entry is None or entry.tombstone:
+            version = None if entry is None else entry.version
+            return Outcome(Status.ABSENT, version=version, node=me, leader=me)
+        value = self._ctx.journal.value(self.partition, key, entry)
+        return Outcome(Status.OK, version=entry.version, value=value, node=me, leader=me)
+
+    def _confirm(self, pending: Pending, outcome: Outcome) -> None:
+        lead = (self.partition, self.ballot)
+        self._parts.confirmations.join(pending, outcome, lead, self.others)
+
+    # --- accepting a record on a majority ---------------------------------------------------------
+
+    def _flight(self, record: Record, pending: Pending | None = None) -> Flight:
+        return Flight(record, pending, self._ctx.now_ms)
+
+    def _fly(self, slot: Slot, flight: Flight, request_id: str | None = None) -> None:
+        slot.flight = flight
+        record = flight.record
+        journal = self._ctx.journal
+        entry = journal.entry(self.partition, record.key)
+        if entry is None or entry.copied or (record.accepted, record.version) > entry.rank:
+            journal.append(record)
+        item = AcceptItem(record, request_id)
+        for worker in self.others:
+            self._parts.copies.offer(worker, item)
+        self._ctx.durability.after_all(partial(self.copied, self._ctx.worker, record))
+
+    def copied(self, worker: int, record: Record) -> None:
+        """Count a durable copy of a record accepted under this ballot."""
+        key = record.key
+        slot = self._slots.get(key)
+        if slot is None or self.ended:
+            return
+        flight = slot.flight
+        if flight is None or flight.record.version != record.version:
+            return
+        flight.acks.add(worker)
+        if len(flight.acks) >= self._ctx.quorum:
+            slot.flight = None
+            self._commit(key, flight)
+            self._advance(key, slot)
+
+    def _commit(self, key: str, flight: Flight) -> None:
+        self._note_settled(key)
+        if flight.pending is not None:
+            copies, replicas = len(flight.acks), len(self.others) + 1
+            flight.pending.answer(
+                Outcome(
+                    Status.OK,
+                    version=flight.record.version,
+                    replicas=copies,
+                    pending=replicas - copies,
+                    node=self._ctx.worker,
+                    leader=self._ctx.worker,
+                )
+            )
+
+    def _repair(self, key: str, slot: Slot, task: Repair) -> None:
+        record = load(self._ctx, self.partition, key)
+        if record is None:
+            self._fly(slot, self._flight(self._next_record(key, None, None)))
+        elif record.accepted != self.ballot:
+            again = msgspec.structs.replace(record, accepted=self.ballot, copied=False)
+            self._fly(slot, self._flight(again))
+        else:
+            self._parts.copies.offer(task.follower, AcceptItem(record))
+
+    # --- settling one key -------------------------------------------------------------------------
+
+    def _inquire(self, key: str, slot: Slot) -> None:
+        inquiry = slot.inquiry = Inquiry()
+        self._ctx.durability.after_all(partial(self._own_state, key, inquiry))
+        if slot.inquiry is inquiry:
+            self._ask(key, inquiry)
+
+    def _ask(self, key: str, inquiry: Inquiry) -> None:
+        inquiry.asked_ms = self._ctx.now_ms
+        for worker in self.others:
+            if worker not in inquiry.states and self._parts.peers.live(worker):
+                number = self._ctx.number()
+                message = ReadStates(number, self.partition, self.ballot, [key])
+                self._parts.calls.ask(worker, message, partial(self._state, key, inquiry))
+
+    def _own_state(self, key: str, inquiry: Inquiry) -> None:
+        record = load(self._ctx, self.partition, key)
+        floor = self._ctx.journal.floor(self.partition)
+        self._gather(key, inquiry, self._ctx.worker, (record, floor))
+
+    def _state(self, key: str, inquiry: Inquiry, worker: int, reply: Reply | None) -> None:
+        if not isinstance(reply, StatesReply) or self.ended:
+            return
+        if reply.refused is not None:
+            if reply.refused.promised > self.ballot:
+                self._overtaken(reply.refused, worker)
+            return
+        self._gather(key, inquiry, worker, (reply.records[0], reply.floor))
+
+    def _gather(
+        self, key: str, inquiry: Inquiry, worker: int, state: tuple[Record | None, Version]
+    ) -> None:
+        slot = self._slots.get(key)
+        if slot is None or slot.inquiry is not inquiry or self.ended:
+            return
+        inquiry.states[worker] = state
+        if self._ctx.worker not in inquiry.states or len(inquiry.states) < self._ctx.quorum:
+            return
+        slot.inquiry = None
+        again = self._to_accept_again(inquiry.states.values())
+        if again is None:
+            self._note_settled(key)
+            self._advance(key, slot)
+        else:
+            self._fly(slot, self._flight(again))
+
+    def _to_accept_again(
+        self, states: Iterable[tuple[Record | None, Version]]
+    ) -> Record | None:
+        """Return the newest record of a majority if it does not stand on all of it, under our ballot."""
+        states = tuple(states)
+        found = [record for record, _ in states if record is not None]
+        if not found:
+            return None
+        best = max(found, key=lambda record: (record.accepted, record.version))
+        rank = (best.accepted, best.version)
+        for record, floor in states:
+            if record is None:
+                stands = best.value is None and floor >= best.version
+            else:
+                stands = not record.copied and (record.accepted, record.version) == rank
+            if not stands:
+                return msgspec.structs.replace(best, accepted=self.ballot, copied=False)
+        return None
+
+    # --- time and the end -------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Give up what is past its deadline; ask again where answers are missing."""
+        now = self._ctx.now_ms
+        for key, slot in list(self._slots.items()):
+            self._expire_queue(slot, now)
+            flight, inquiry = slot.flight, slot.inquiry
+            if flight is not None and self._is_late(flight, now):
+                self._doubt(key, slot, flight)
+            elif inquiry is not None and not slot.queue:
+                slot.inquiry = None
+            elif inquiry and now - inquiry.asked_ms >= self._ctx.timing.ask_again_ms:
+                self._ask(key, inquiry)
+            self._advance(key, slot)
+
+    def _expire_queue(self, slot: Slot, now: int) -> None:
+        if not any(isinstance(task, Pending) and task.deadline_ms <= now for task in slot.queue):
+            return
+        kept: deque[Task] = deque()
+        for task in slot.queue:
+            if isinstance(task, Pending) and task.deadline_ms <= now:
+                task.fail(self._ctx.worker, "it did not get its turn in time")
+            else:
+                kept.append(task)
+        slot.queue = kept
+
+    def _is_late(self, flight: Flight, now: int) -> bool:
+        if flight.pending is not None:
+            return flight.pending.deadline_ms <= now
+        return now - flight.began_ms >= 2 * self._ctx.timing.suspect_ms
+
+    def _doubt(self, key: str, slot: Slot, flight: Flight) -> None:
+        slot.flight = None
+        self._note_doubt(key)
+        if flight.pending is not None:
+            flight.pending.answer(
+                Outcome(
+                    Status.UNKNOWN,
+                    leader=self._ctx.worker,
+                    reason="no majority has made it durable in time; it may be stored now or later",
+                )
+            )
+
+    def forget_votes(self, worker: int) -> None:
+        """Discount what an earlier disk of a worker has acknowledged or told."""
+        for slot in self._slots.values():
+            if slot.flight is not None:
+                slot.flight.acks.discard(worker)
+            if slot.inquiry is not None:
+                slot.inquiry.states.pop(worker, None)
+
+    def end(self, leader: int) -> None:
+        """Lead no more: what may have been done is unknown, the rest is declined in favour of ``leader``."""
+        self.ended = True
+        slots, self._slots = self._slots, {}
+        for slot in slots.values():
+            if slot.flight is not None and slot.flight.pending is not None:
+                slot.flight.pending.answer(
+                    Outcome(
+                        Status.UNKNOWN,
+                        leader=leader,
+                        reason="another leader took over before a majority was known to hold it",
+                    )
+                )
+            for task in slot.queue:
+                if isinstance(task, Pending):
+                    task.decline(leader)
+        lead = (self.partition, self.ballot)
+        declined = Outcome(Status.NOT_LEADER, leader=leader)
+        self._parts.confirmations.abandon(lead, declined)

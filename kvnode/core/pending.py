@@ -1,0 +1,31 @@
+"""An operation that waits for its outcome at the worker that leads, or should lead, its partition."""
+
+from __future__ import annotations
+
+import msgspec
+
+from kvnode.core.effects import Sink
+from kvnode.core.operations import Kind, Operation, Outcome, Status
+
+
+class Pending(msgspec.Struct, frozen=True, gc=False):
+    """One operation, who is told its outcome, and until when (on the context's clock)."""
+
+    operation: Operation
+    sink: Sink
+    token: int
+    deadline_ms: int
+
+    def answer(self, outcome: Outcome) -> None:
+        """Tell the outcome; whoever holds a Pending calls this exactly once."""
+        self.sink.settled(self.token, outcome)
+
+    def decline(self, leader: int) -> None:
+        """Refuse for certain: not executed here and never will be. ``leader`` is a hint."""
+        self.answer(Outcome(Status.NOT_LEADER, leader=leader))
+
+    def fail(self, leader: int, reason: str) -> None:
+        """Say that nothing was done: the write not stored, the read not confirmed."""
+        read = self.operation.kind is Kind.GET
+        status = Status.UNAVAILABLE if read else Status.NOT_STORED
+        self.answer(Outcome(status, leader=leader, reason=reason))

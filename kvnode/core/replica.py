@@ -1,0 +1,224 @@
+"""A worker as replica: it promises, accepts, confirms and tells what it holds.
+
+Everything reported to a peer is durable before it is reported. A partition that does not vote (its
+disk is being rebuilt) refuses all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Protocol
+
+from kvnode.core.context import Context
+from kvnode.core.hash_tree import bucket_of
+from kvnode.core.messages import (
+    AcceptBatch,
+    AcceptReply,
+    ConfirmBatch,
+    Held,
+    Prepare,
+    PrepareReply,
+    Promise,
+    ReadStates,
+    Refusal,
+    Reply,
+    StatesReply,
+    Sync,
+    SyncReply,
+)
+from kvnode.core.records import Record
+from kvnode.core.versions import NO_BALLOT, Ballot
+
+COMPARE_PAGE = 2000
+COPY_PAGE_BYTES = 2 * 1024 * 1024
+
+
+class PromiseWatcher(Protocol):
+    """Who must know at once that another worker leads."""
+
+    def promised(self, partition: int, ballot: Ballot) -> None:
+        """Another worker has shown a ballot that is not below any promise made here."""
+
+
+def load(ctx: Context, partition: int, key: str) -> Record | None:
+    """Read the whole record of a key from the journal."""
+    entry = ctx.journal.entry(partition, key)
+    if entry is None:
+        return None
+    value = None if entry.tombstone else ctx.journal.value(partition, key, entry)
+    return Record(
+        partition, key, entry.accepted, entry.version, entry.previous, value, copied=entry.copied
+    )
+
+
+class Replica:
+    """The acceptor of every partition that this worker holds."""
+
+    def __init__(self, ctx: Context, watcher: PromiseWatcher) -> None:
+        self._ctx = ctx
+        self._journal = ctx.journal
+        self._watcher = watcher
+
+    def accept(self, token: int, batch: AcceptBatch) -> None:
+        """Append what is newer than what stands, and answer when all of it is durable."""
+        refused: list[tuple[int, Refusal]] = []
+        for index, item in enumerate(batch.items):
+            refusal = self._accept(item.record)
+            if refusal is not None:
+                refused.append((index, refusal))
+        self._respond(token, AcceptReply(batch.number, refused))
+
+    def _accept(self, record: Record) -> Refusal | None:
+        partition = record.partition
+        refusal = self.admit(partition, record.accepted)
+        if refusal is not None:
+            return refusal
+        journal = self._journal
+        entry = journal.entry(partition, record.key)
+        if entry is None:
+            if record.version > journal.floor(partition):
+                journal.append(record)
+            elif record.value is not None:
+                return self._refusal(partition)
+            return None
+        rank = (record.accepted, record.version)
+        if rank > entry.rank or (entry.copied and rank == entry.rank):
+            journal.append(record)
+        return None
+
+    def admit(self, partition: int, ballot: Ballot) -> Refusal | None:
+        """Take a ballot as promised if it is higher; refuse a lower one, or a ballot for no vote of ours."""
+        if partition not in self._ctx.held or not self._journal.voting(partition):
+            return Refusal(partition, NO_BALLOT, voting=False)
+        promised = self._journal.promised(partition)
+        if ballot < promised:
+            return Refusal(partition, promised)
+        if ballot > promised:
+            self._journal.promise(partition, ballot)
+        self._watcher.promised(partition, ballot)
+        return None
+
+    def confirm(self, batch: ConfirmBatch) -> list[Refusal]:
+        """Return which of the ballots have been overtaken here."""
+        refused = []
+        for partition, ballot in batch.ballots:
+            if partition not in self._ctx.held or not self._journal.voting(partition):
+                refused.append(Refusal(partition, NO_BALLOT, voting=False))
+            elif self._journal.promised(partition) > ballot:
+                refused.append(self._refusal(partition))
+            else:
+                self._watcher.promised(partition, ballot)
+        return refused
+
+    def prepare(self, token: int, message: Prepare) -> None:
+        """Promise each ballot that is not below what is promised."""
+        promises: list[Promise] = []
+        refused: list[Refusal] = []
+        for partition, ballot in message.ballots:
+            refusal = self.admit(partition, ballot)
+            if refusal is None:
+                promises.append(self.promise_of(partition))
+            else:
+                refused.append(refusal)
+        self._respond(token, PrepareReply(message.number, promises, refused))
+
+    def promise_of(self, partition: int) -> Promise:
+        """Describe what stands here, to go with a promise."""
+        tree = self._journal.tree(partition)
+        return Promise(partition, tree.root, self._journal.floor(partition))
+
+    def read_states(self, token: int, message: ReadStates) -> None:
+        """Tell what is held for some keys, after promising the asker's ballot."""
+        partition = message.partition
+        refusal = self.admit(partition, message.ballot)
+        records = [] if refusal else [load(self._ctx, partition, key) for key in message.keys]
+        floor = self._journal.floor(partition)
+        self._respond(token, StatesReply(message.number, partition, records, floor, refusal))
+
+    def sync(self, token: int, message: Sync) -> Refusal | None:
+        """Answer one page of a comparison by the partition's leader; None if it agrees in whole."""
+        partition = message.partition
+        refusal = self.admit(partition, message.ballot)
+        if refusal is not None:
+            self._respond(token, self._sync_reply(message, refused=refusal))
+            return refusal
+        mine = self._journal.tree(partition).buckets
+        differing = [
+            bucket
+            for bucket, (ours, theirs) in enumerate(zip(mine, message.buckets, strict=True))
+            if ours != theirs
+        ]
+        held, more = self._held_after(partition, frozenset(differing), message.after)
+        self._respond(token, self._sync_reply(message, differing=differing, held=held, more=more))
+        return None
+
+    def copy(self, token: int, message: Sync) -> None:
+        """Answer one page of a copy for a disk that is being rebuilt."""
+        partition = message.partition
+        if partition not in self._ctx.held or not self._journal.voting(partition):
+            refusal = Refusal(partition, NO_BALLOT, voting=False)
+            self._respond(token, self._sync_reply(message, refused=refusal))
+            return
+        records: list[Record] = []
+        size = 0
+        for key in self._keys_after(partition, message.after):
+            record = load(self._ctx, partition, key)
+            if record is None:
+                continue
+            if size > COPY_PAGE_BYTES:
+                self._respond(token, self._sync_reply(message, records=records, more=True))
+                return
+            records.append(record)
+            size += len(record.value or b"") + len(key) + 100
+        self._respond(token, self._sync_reply(message, records=records))
+
+    def _held_after(
+        self, partition: int, buckets: frozenset[int], after: str
+    ) -> tuple[list[Held], bool]:
+        held: list[Held] = []
+        if not buckets:
+            return held, False
+        for key in self._keys_after(partition, after):
+            if bucket_of(key) not in buckets:
+                continue
+            if len(held) == COMPARE_PAGE:
+                return held, True
+            entry = self._journal.entry(partition, key)
+            if entry is not None:
+                held.append(Held(key, entry.accepted, entry.version, entry.copied))
+        return held, False
+
+    def _keys_after(self, partition: int, after: str) -> Iterator[str]:
+        while keys := self._journal.keys_after(partition, after, 512):
+            yield from keys
+            after = keys[-1]
+
+    def _sync_reply(
+        self,
+        message: Sync,
+        *,
+        differing: list[int] | None = None,
+        held: list[Held] | None = None,
+        records: list[Record] | None = None,
+        more: bool = False,
+        refused: Refusal | None = None,
+    ) -> SyncReply:
+        partition = message.partition
+        return SyncReply(
+            number=message.number,
+            partition=partition,
+            promised=self._journal.promised(partition),
+            floor=self._journal.floor(partition),
+            differing=differing or [],
+            held=held or [],
+            records=records or [],
+            more=more,
+            refused=refused,
+        )
+
+    def _refusal(self, partition: int) -> Refusal:
+        return Refusal(partition, self._journal.promised(partition))
+
+    def _respond(self, token: int, reply: Reply) -> None:
+        self._ctx.durability.after_all(partial(self._ctx.outbox.respond, token, reply))

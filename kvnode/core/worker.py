@@ -1,0 +1,284 @@
+"""One worker as a pure state machine: all parts wired, messages and clock in, effects out.
+
+Whoever drives it sets the clock, hands in one input after another, calls ``flush`` when no more
+input waits, and then carries out ``effects()`` in order. It never blocks, sleeps or fails for a
+peer's fault; it raises only what the journal raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from kvnode.core.anti_entropy import AntiEntropy
+from kvnode.core.calls import Calls
+from kvnode.core.confirmations import Confirmations, Lead
+from kvnode.core.context import Bounds, Context, Timing
+from kvnode.core.coordinator import Coordinator
+from kvnode.core.copies import Copies
+from kvnode.core.effects import Effect
+from kvnode.core.executor import Executor
+from kvnode.core.formation import Formation
+from kvnode.core.identity import IdentityStore
+from kvnode.core.journal import Journal
+from kvnode.core.leaders import Leaders
+from kvnode.core.messages import (
+    AcceptBatch,
+    AcceptItem,
+    AcceptReply,
+    ConfirmBatch,
+    ConfirmReply,
+    ExecuteBatch,
+    ExecuteReply,
+    Form,
+    HandOver,
+    HandOverReply,
+    Hello,
+    Prepare,
+    ReadStates,
+    Refusal,
+    Reply,
+    Request,
+    Sync,
+)
+from kvnode.core.operations import Operation, Outcome
+from kvnode.core.peers import Peers
+from kvnode.core.rebuild import Rebuild
+from kvnode.core.replica import Replica
+from kvnode.core.ring import Ring
+
+HOUSEKEEPING_MS = 50
+
+
+class Storage(Journal, IdentityStore, Protocol):
+    """The journal and identity of one disk."""
+
+
+class WorkerMachine:
+    """The protocol of one worker."""
+
+    def __init__(
+        self,
+        worker: int,
+        workers: list[int],
+        ring: Ring,
+        storage: Storage,
+        *,
+        random: Callable[[], float],
+        new_cluster_id: Callable[[], str],
+        timing: Timing | None = None,
+        bounds: Bounds | None = None,
+    ) -> None:
+        ctx = Context(
+            worker,
+            ring,
+            storage,
+            random=random,
+            timing=timing or Timing(),
+            bounds=bounds or Bounds(),
+        )
+        self.ctx = ctx
+        self.peers = Peers(ctx, workers)
+        self.calls = Calls(ctx)
+        self.copies = Copies(ctx, [peer.worker for peer in self.peers])
+        self.confirmations = Confirmations(ctx, self.peers)
+        self.leaders = Leaders(ctx, self.peers, self.calls, self.copies, self.confirmations)
+        self.replica = Replica(ctx, self.leaders)
+        self.coordinator = Coordinator(ctx, self.peers, self.leaders)
+        self.executor = Executor(ctx, self.peers, self.leaders, self.coordinator)
+        self.anti_entropy = AntiEntropy(ctx, self.peers, self.calls, self.copies, self.leaders)
+        self.formation = Formation(ctx, self.peers, self.calls, storage, new_cluster_id)
+        self.rebuild = Rebuild(ctx, self.peers, self.calls, self.formation)
+        self.confirmations.watcher = self.leaders
+        self.confirmations.heartbeat = self._heartbeat
+        self.copies.watcher = self
+        self.peers.watch(self.calls)
+        self.peers.watch(self.coordinator)
+        self.peers.watch(self.leaders)
+        self._housekept_ms = 0
+        self._ready = False
+
+    # --- links ------------------------------------------------------------------------------------
+
+    def link_up(self, hello: Hello) -> None:
+        """The link to a peer's process is open."""
+        self.copies.link_up(hello.worker)
+        self.anti_entropy.link_up(hello.worker)
+        self.peers.link_up(hello)
+
+    def link_down(self, worker: int) -> None:
+        """The link to a peer is gone: nothing sent over it will be answered."""
+        self.copies.link_down(worker)
+        self.peers.link_down(worker)
+        self.calls.peer_lost(worker)
+        self.confirmations.link_down(worker)
+        self.coordinator.link_down(worker)
+
+    # --- requests of peers ------------------------------------------------------------------------
+
+    def receive(self, sender: Hello, request: Request, token: int) -> None:
+        """Take a peer's request; ``Respond`` effects with this token answer it."""
+        worker = sender.worker
+        if isinstance(request, AcceptBatch):
+            self.replica.accept(token, request)
+        elif isinstance(request, ConfirmBatch):
+            self._confirm(worker, request, token)
+        elif isinstance(request, ExecuteBatch):
+            self.executor.execute(worker, sender.process, token, request)
+        elif isinstance(request, Prepare):
+            self.replica.prepare(token, request)
+        elif isinstance(request, ReadStates):
+            self.replica.read_states(token, request)
+        elif isinstance(request, Sync):
+            self._sync(sender, request, token)
+        elif isinstance(request, HandOver):
+            self.leaders.asked_to_lead(request.partitions)
+            self.ctx.outbox.respond(token, HandOverReply(request.number))
+        elif isinstance(request, Form):
+            self.formation.formed(token, request)
+
+    def _confirm(self, worker: int, batch: ConfirmBatch, token: int) -> None:
+        self.peers.told(worker, batch)
+        refused = self.replica.confirm(batch)
+        self.leaders.agreed(worker, batch.agreed)
+        reply = ConfirmReply(
+            batch.number,
+            refused,
+            draining=self.leaders.draining,
+            ready=self._ready,
+            quiet=batch.draining and self.coordinator.quiet(worker),
+        )
+        self.ctx.outbox.respond(token, reply)
+
+    def _sync(self, sender: Hello, request: Sync, token: int) -> None:
+        if not request.incarnation:
+            self.replica.sync(token, request)
+            return
+        if request.incarnation == sender.incarnation and self.formation.note_incarnation(
+            sender.worker, request.incarnation
+        ):
+            self.leaders.forget_votes(sender.worker)
+        self.replica.copy(token, request)
+
+    def _heartbeat(self, number: int, worker: int, leads: list[Lead]) -> ConfirmBatch:
+        return ConfirmBatch(
+            number,
+            leads,
+            draining=self.leaders.draining,
+            ready=self._ready,
+            agreed=self.anti_entropy.tell(worker),
+        )
+
+    # --- replies of peers -------------------------------------------------------------------------
+
+    def reply(self, worker: int, reply: Reply) -> None:
+        """Take a peer's reply over the link that is up."""
+        if isinstance(reply, ConfirmReply):
+            self.peers.answered(worker, reply)
+            self.confirmations.answered(worker, reply)
+            return
+        self.peers.heard(worker)
+        if isinstance(reply, AcceptReply):
+            self.copies.answered(worker, reply)
+        elif isinstance(reply, ExecuteReply):
+            self.coordinator.answered(worker, reply)
+        else:
+            self.calls.answered(worker, reply)
+
+    def copied(self, worker: int, item: AcceptItem) -> None:
+        """Count a copy that became durable on a peer."""
+        self.leaders.copied(worker, item)
+
+    def copy_refused(self, worker: int, item: AcceptItem, refusal: Refusal) -> None:
+        """Hear why a peer refused a copy; without a vote it will be compared with later."""
+        if refusal.voting:
+            self.leaders.copy_refused(worker, item, refusal)
+        else:
+            self.anti_entropy.copy_dropped(worker, item)
+
+    def copy_dropped(self, worker: int, item: AcceptItem) -> None:
+        """Leave a copy that did not fit its queue to anti-entropy."""
+        self.anti_entropy.copy_dropped(worker, item)
+
+    # --- clients, storage, time -------------------------------------------------------------------
+
+    def execute(self, operation: Operation, timeout_ms: int, token: int) -> None:
+        """Carry out a client's operation; one ``Answer`` effect with this token follows."""
+        self.coordinator.execute(operation, self.ctx.now_ms + timeout_ms, self, token)
+
+    def settled(self, token: int, outcome: Outcome) -> None:
+        """Answer a client."""
+        self.ctx.outbox.answer(token, outcome)
+
+    def durable(self) -> None:
+        """The journal's ``durable_lsn`` has grown."""
+        self.ctx.durability.advanced()
+
+    def tick(self) -> None:
+        """Let time pass: call every few milliseconds, with the clock set."""
+        self.coordinator.go_on()
+        self.executor.go_on()
+        if self.ctx.now_ms - self._housekept_ms < HOUSEKEEPING_MS:
+            return
+        self._housekept_ms = self.ctx.now_ms
+        self.peers.tick()
+        self.calls.tick()
+        self.confirmations.tick()
+        self.coordinator.tick()
+        self.formation.tick()
+        self.rebuild.tick()
+        self.leaders.tick()
+        self.anti_entropy.tick()
+        self._ready = not self.not_ready()
+
+    def flush(self) -> None:
+        """Send what has gathered: call when no more input waits."""
+        self.coordinator.go_on()
+        self.leaders.flush()
+        self.coordinator.flush()
+        self.confirmations.flush()
+        self.copies.flush()
+
+    def effects(self) -> list[Effect]:
+        """Take the effects of the inputs so far, in order."""
+        return self.ctx.outbox.take()
+
+    # --- what operators ask -----------------------------------------------------------------------
+
+    def not_ready(self) -> list[str]:
+        """Return why this worker is not ready to be relied on: empty when it votes and is caught up."""
+        if not self.formation.identity.cluster_id:
+            blank = [peer.worker for peer in self.peers if not peer.live]
+            missing = f", waiting for workers {blank}" if blank else ""
+            return [f"the cluster has not formed yet{missing}"]
+        reasons = []
+        if self.leaders.draining:
+            reasons.append("draining")
+        if remaining := self.rebuild.remaining:
+            reasons.append(f"{remaining} partitions are being rebuilt and have no vote yet")
+        if behind := self.leaders.behind:
+            reasons.append(f"{behind} partitions are not yet known to be caught up")
+        return reasons
+
+    @property
+    def state(self) -> str:
+        """Return the one word for what this worker is doing."""
+        if not self.formation.identity.cluster_id:
+            return "forming"
+        if self.leaders.draining:
+            return "draining"
+        if self.rebuild.remaining:
+            return "rebuilding"
+        return "catching_up" if self.leaders.behind else "ready"
+
+    def drain(self) -> None:
+        """Begin to stop in good order."""
+        self.leaders.drain()
+
+    @property
+    def drained(self) -> bool:
+        """Whether nothing is left that others wait for: no leadership, no attempt, no caller."""
+        others = [peer for peer in self.peers if peer.live]
+        return (
+            self.leaders.drained and self.executor.idle and all(peer.quiet for peer in others)
+        )
