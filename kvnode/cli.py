@@ -1,6 +1,6 @@
-"""The ``kvnode`` command: arguments in, exit status out. Only ``up`` and ``version`` speak to people on stdout.
+"""The ``kvnode`` command: arguments in, exit status out.
 
-A node's own stdout holds JSON lines and nothing else; what is refused before there is a log goes
+The stdout of a node holds JSON lines and nothing else; what is refused before there is a log goes
 to stderr in words.
 """
 
@@ -39,32 +39,30 @@ ConfigFile = Annotated[Path, typer.Option("--config", help="The node's TOML file
 @app.command()
 def worker(config: ConfigFile) -> None:
     """Run a worker in the foreground; SIGTERM drains it."""
-    from kvnode.node import run_worker  # noqa: PLC0415 - other commands need neither gRPC nor Sanic
-
     try:
         loaded = load_worker_config(config)
     except ConfigError as error:
         _fail(error, EX_CONFIG)
+    from kvnode.node import run_worker  # noqa: PLC0415 - other commands need neither gRPC nor Sanic
+
     raise typer.Exit(run_worker(loaded))
 
 
 @app.command()
 def controller(config: ConfigFile) -> None:
     """Run the controller in the foreground; SIGTERM drains it."""
-    from kvnode.node import run_controller  # noqa: PLC0415 - as above
-
     try:
         loaded = load_controller_config(config)
     except ConfigError as error:
         _fail(error, EX_CONFIG)
+    from kvnode.node import run_controller  # noqa: PLC0415 - as above
+
     raise typer.Exit(run_controller(loaded))
 
 
 @app.command()
 def up(
-    directory: Annotated[Path, typer.Option(help="Where data, configuration and logs stand.")] = Path(
-        ".kvnode"
-    ),
+    directory: Annotated[Path, typer.Option(help="For data, configuration and logs.")] = Path(".kvnode"),
     workers: Annotated[int, typer.Option(help="How many workers.")] = 4,
     restart_after: Annotated[
         str, typer.Option(help="Seconds until a dead node is started again, or never.", metavar="S|never")

@@ -10,8 +10,9 @@ from kvnode.errors import RequestError
 
 MAX_KEY_BYTES: Final = 1024
 _ESCAPE: Final = re.compile(rb"%([0-9A-Fa-f]{2})?")
-_UNFIT: Final = re.compile(rb"[^\x21\x22\x24-\x7e]")
+_FIT: Final = re.compile(rb"[\x21\x22\x24-\x7e]+")
 _NODE: Final = b"node="
+_NUMBER: Final = re.compile(rb"\d{1,9}")
 
 
 class Forward(NamedTuple):
@@ -26,9 +27,8 @@ def key_of(raw_target: bytes, prefix: bytes) -> str:
 
     ``%2F`` equals ``/``, ``+`` is itself, dot segments and empty segments are part of the key.
     """
+    _check(raw_target, prefix)
     path = raw_target.partition(b"?")[0]
-    if not path.startswith(prefix):
-        raise RequestError("invalid_target", f"the path must begin with {prefix.decode()}")
     raw = _ESCAPE.sub(_unescape, path[len(prefix) :])
     if not 1 <= len(raw) <= MAX_KEY_BYTES:
         detail = f"a key has 1 to {MAX_KEY_BYTES} bytes as UTF-8, this one has {len(raw)}"
@@ -41,24 +41,29 @@ def key_of(raw_target: bytes, prefix: bytes) -> str:
 
 
 def forward(raw_target: bytes, workers: Collection[int]) -> Forward:
-    """Take ``node=N`` out of the query and leave all else as it came. Raises RequestError.
-
-    Bytes that may not stand in a request line are percent-encoded, which names the same key.
-    """
+    """Take ``node=N`` out of the query and leave all else as it came. Raises RequestError."""
+    _check(raw_target, b"/kv")
     path, mark, query = raw_target.partition(b"?")
-    if not path.startswith(b"/kv"):
-        raise RequestError("invalid_target", "the path must begin with /kv/")
     fields = query.split(b"&") if mark else []
     chosen = [field[len(_NODE) :] for field in fields if field.startswith(_NODE)]
     kept = b"&".join(field for field in fields if not field.startswith(_NODE))
     target = path + b"?" + kept if kept or (mark and not chosen) else path
-    return Forward(_printable(target), _node(chosen, workers) if chosen else 0)
+    return Forward(target.decode(), _node(chosen, workers) if chosen else 0)
+
+
+def _check(raw_target: bytes, prefix: bytes) -> None:
+    """Refuse a target that another server might read differently."""
+    if not raw_target.startswith(prefix) or not _FIT.fullmatch(raw_target):
+        detail = (
+            f"the target must begin with {prefix.decode()} and be printable ASCII without # (which is %23)"
+        )
+        raise RequestError("invalid_target", detail)
 
 
 def _node(chosen: list[bytes], workers: Collection[int]) -> int:
     text = chosen[0].decode(errors="replace")
-    if len(chosen) == 1 and text.isascii() and text.isdigit() and int(text[:9]) in workers:
-        return int(text[:9])
+    if len(chosen) == 1 and _NUMBER.fullmatch(chosen[0]) and int(text) in workers:
+        return int(text)
     known = ", ".join(str(worker) for worker in sorted(workers))
     raise RequestError("invalid_node", f"node must be given once and be one of {known}; it is {text!r}")
 
@@ -68,7 +73,3 @@ def _unescape(match: re.Match[bytes]) -> bytes:
     if digits is None:
         raise RequestError("invalid_key", "a % must be followed by two hexadecimal digits (%25 is a %)")
     return bytes.fromhex(digits.decode())
-
-
-def _printable(target: bytes) -> str:
-    return _UNFIT.sub(lambda match: b"%%%02X" % match[0][0], target).decode("ascii")

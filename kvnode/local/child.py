@@ -7,6 +7,7 @@ kernel kills it when the parent dies, however that comes about.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import os
 import signal
@@ -20,6 +21,9 @@ from kvnode.local.plan import Node
 MAX_LOG_BYTES: Final = 64 << 20
 STOP_S: Final = 20.0
 """How long a child may take to stop in good order before it is killed."""
+
+_IN_ORDER: Final = (0, -signal.SIGTERM)
+"""How a child ends that was asked to stop; by the signal itself when it had only begun."""
 
 _PR_SET_PDEATHSIG: Final = 1
 _ENDING_BYTES: Final = 4096
@@ -46,6 +50,7 @@ class Child:
         self._restart_after_s = restart_after_s
         self._changed = changed
         self._process: asyncio.subprocess.Process | None = None
+        self._errors_from = 0
         self._stop = asyncio.Event()
         self._task: asyncio.Task[int] | None = None
 
@@ -74,7 +79,7 @@ class Child:
             self._process.terminate()
         try:
             async with asyncio.timeout(STOP_S):
-                return await asyncio.shield(self._task) == 0
+                return await asyncio.shield(self._task) in _IN_ORDER
         except TimeoutError:
             self.kill()
             await self._task
@@ -90,25 +95,26 @@ class Child:
         while True:
             code = await self._run()
             if self._stop.is_set():
-                self.becomes("stopped", "" if code == 0 else _ending(code))
+                self.becomes("stopped", "" if code in _IN_ORDER else _ending(code))
                 return code
             detail = "; ".join(filter(None, (_ending(code), self._last_words())))
             if self._restart_after_s is None:
                 self.becomes("stopped", detail)
                 return 0
             self.restarts_at = time.monotonic() + self._restart_after_s
-            self.becomes("stopped", f"{detail}; starts again {self._restart_after_s:g} s after that")
-            try:
+            self.becomes("stopped", f"{detail}; starts again after {self._restart_after_s:g} s")
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._restart_after_s):
                     await self._stop.wait()
+            self.restarts_at = None
+            if self._stop.is_set():
                 return 0
-            except TimeoutError:
-                self.restarts_at = None
 
     async def _run(self) -> int:
         """Start the process, wait for its end, and return its exit status."""
         self.becomes("starting")
         with self._log("jsonl").open("ab") as output, self._log("stderr").open("ab") as errors:
+            self._errors_from = errors.tell()
             self._process = await asyncio.create_subprocess_exec(
                 *self._command,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -133,9 +139,9 @@ class Child:
         return path
 
     def _last_words(self) -> str:
-        """Return the last line that the process printed as an error."""
+        """Return the last line that the process printed as an error in this run."""
         with self._log("stderr").open("rb") as errors:
-            errors.seek(max(0, errors.seek(0, os.SEEK_END) - _ENDING_BYTES))
+            errors.seek(max(self._errors_from, errors.seek(0, os.SEEK_END) - _ENDING_BYTES))
             lines = errors.read().decode(errors="replace").split("\n")
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from types import TracebackType
+from typing import Self
 
 from rich.console import Console
 from rich.live import Live
@@ -27,7 +28,7 @@ class Screen:
         if console.is_terminal:
             self._live = Live(get_renderable=self._table, console=console, refresh_per_second=2)
 
-    def __enter__(self) -> Screen:
+    def __enter__(self) -> Self:
         """Begin to show."""
         if self._live is not None:
             self._live.start()
