@@ -9,6 +9,7 @@ import msgspec
 
 from kvnode.core.effects import Outbox
 from kvnode.core.journal import Journal
+from kvnode.core.records import Record
 from kvnode.core.ring import Ring
 
 
@@ -70,6 +71,7 @@ class Context:
         "held",
         "journal",
         "now_ms",
+        "on_append",
         "outbox",
         "quorum",
         "random",
@@ -98,8 +100,15 @@ class Context:
         self.durability = DurabilityQueue(journal)
         self.held = frozenset(ring.held_by(worker))
         self.now_ms = 0
+        self.on_append: Callable[[Record], None] | None = None
         self.quorum = len(ring.preference_list(0)) // 2 + 1
         self._number = 0
+
+    def append(self, record: Record) -> None:
+        """Append a record to the journal, and tell whoever watches."""
+        self.journal.append(record)
+        if self.on_append is not None:
+            self.on_append(record)
 
     def number(self) -> int:
         """Return a request number that this process has not used."""

@@ -18,10 +18,11 @@ class Send(msgspec.Struct, frozen=True, gc=False):
 
 
 class Respond(msgspec.Struct, frozen=True, gc=False):
-    """Answer a peer's request; ``token`` came with it."""
+    """Answer a peer's request; ``token`` came with it. Unless ``last``, more answers will follow."""
 
     token: int
     reply: Reply
+    last: bool = True
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
@@ -60,9 +61,9 @@ class Outbox:
         """Ask for a request to be sent."""
         self._effects.append(Send(to, request))
 
-    def respond(self, token: int, reply: Reply) -> None:
+    def respond(self, token: int, reply: Reply, *, last: bool = True) -> None:
         """Ask for a reply to be given."""
-        self._effects.append(Respond(token, reply))
+        self._effects.append(Respond(token, reply, last))
 
     def answer(self, token: int, outcome: Outcome) -> None:
         """Ask for a client to be answered."""

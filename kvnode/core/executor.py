@@ -111,7 +111,8 @@ class Executor:
         batch.told = True
         if not batch.remaining:
             self._batches.discard(batch)
-        self._ctx.outbox.respond(batch.token, ExecuteReply(batch.number, outcomes))
+        reply = ExecuteReply(batch.number, outcomes)
+        self._ctx.outbox.respond(batch.token, reply, last=not batch.remaining)
 
     def go_on(self) -> None:
         """Tell what is known of batches that some attempt holds up: that lets the next batch come."""

@@ -247,7 +247,7 @@ class Leadership:
         journal = self._ctx.journal
         entry = journal.entry(self.partition, record.key)
         if entry is None or entry.copied or (record.accepted, record.version) > entry.rank:
-            journal.append(record)
+            self._ctx.append(record)
         item = AcceptItem(record, request_id)
         for worker in self.others:
             self._parts.copies.offer(worker, item)

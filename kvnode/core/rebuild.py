@@ -101,7 +101,7 @@ class Rebuild:
         for record in reply.records:
             entry = journal.entry(partition, record.key)
             if entry is None or (record.accepted, record.version) > entry.rank:
-                journal.append(self._candidate(record))
+                self._ctx.append(self._candidate(record))
 
     def _candidate(self, record: Record) -> Record:
         return Record(

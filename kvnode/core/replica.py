@@ -78,13 +78,13 @@ class Replica:
         entry = journal.entry(partition, record.key)
         if entry is None:
             if record.version > journal.floor(partition):
-                journal.append(record)
+                self._ctx.append(record)
             elif record.value is not None:
                 return self._refusal(partition)
             return None
         rank = (record.accepted, record.version)
         if rank > entry.rank or (entry.copied and rank == entry.rank):
-            journal.append(record)
+            self._ctx.append(record)
         return None
 
     def admit(self, partition: int, ballot: Ballot) -> Refusal | None:

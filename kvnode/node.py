@@ -1,0 +1,216 @@
+"""The composition root: wires one worker or one controller together, starts it and stops it in order.
+
+The order of a worker's start: log recovered, ports bound, READY. Of its stop: no new connections,
+requests in flight finished, leaderships handed over, peers' callers gone, log closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine
+from importlib import metadata
+from pathlib import Path
+
+import uvloop
+
+from kvnode import sdnotify
+from kvnode.api.app import create_app
+from kvnode.api.server import RestServer
+from kvnode.config import (
+    ControllerConfig,
+    NodeConfig,
+    WorkerConfig,
+    split_address,
+    warnings,
+)
+from kvnode.controller.app import Controller
+from kvnode.errors import KvnodeError, PeerError, StorageError
+from kvnode.logs import LogBuffer, configure, get_logger
+from kvnode.replication.host import WorkerHost
+from kvnode.rpc.control_client import ControlClient
+from kvnode.rpc.control_server import ControlServer
+from kvnode.rpc.inspection import InspectionClient, InspectionService
+from kvnode.rpc.transport import GrpcTransport
+from kvnode.storage.disk import PosixDisk
+from kvnode.storage.store import Store
+
+STOPPED = 0
+FAILED = 1
+PORT_TAKEN = 69
+STORAGE_UNUSABLE = 74
+
+DRAIN_S = 20.0
+CLOSE_S = 2.0
+LOG_LINES_KEPT = 10_000
+LOG_BYTES_KEPT = 8 * 1024 * 1024
+
+_log = get_logger()
+
+
+def run_worker(config: WorkerConfig) -> int:
+    """Run a worker until SIGTERM or SIGINT; return the process's exit code."""
+    logs = _start_logging(f"worker-{config.worker.id}", config)
+    return _run(_worker(config, logs))
+
+
+def run_controller(config: ControllerConfig) -> int:
+    """Run the controller until SIGTERM or SIGINT; return the process's exit code."""
+    logs = _start_logging("controller", config)
+    return _run(_controller(config, logs))
+
+
+def _start_logging(node: str, config: NodeConfig) -> LogBuffer:
+    logs = LogBuffer(LOG_LINES_KEPT, LOG_BYTES_KEPT)
+    configure(node=node, level=config.logging.level, buffer=logs)
+    for warning in warnings(config):
+        _log.warning("config_warned", warning=warning)
+    return logs
+
+
+def _run(node: Coroutine[None, None, None]) -> int:
+    try:
+        uvloop.run(node)
+    except PeerError as error:
+        _log.error("node_failed", reason=str(error))
+        return PORT_TAKEN
+    except (StorageError, OSError) as error:
+        _log.error("node_failed", reason=str(error))
+        return STORAGE_UNUSABLE
+    except KvnodeError as error:
+        _log.error("node_failed", reason=str(error))
+        return FAILED
+    except Exception as error:  # noqa: BLE001 - the last line of a process that cannot go on
+        _log.error("node_failed", reason=repr(error), exc_info=error)
+        return FAILED
+    return STOPPED
+
+
+class Ending:
+    """Waits for a signal to stop, or for the failure that makes going on wrong."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[None] = self._loop.create_future()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._stop)
+
+    def _stop(self) -> None:
+        if not self._ended.done():
+            self._ended.set_result(None)
+
+    def failed(self, error: BaseException) -> None:
+        """End with an error, from any thread."""
+
+        def fail() -> None:
+            if not self._ended.done():
+                self._ended.set_exception(error)
+
+        self._loop.call_soon_threadsafe(fail)
+
+    async def wait(self) -> None:
+        """Return at a signal; raise what failed."""
+        await self._ended
+
+
+@contextlib.asynccontextmanager
+async def _watchdog() -> AsyncIterator[None]:
+    """Tell systemd, while the loop turns, that it does."""
+    interval_s = sdnotify.watchdog_interval_s()
+    if interval_s is None:
+        yield
+        return
+
+    async def beat() -> None:
+        while True:
+            sdnotify.watchdog()
+            await asyncio.sleep(interval_s / 3)
+
+    task = asyncio.create_task(beat(), name="watchdog")
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+def _open_store(config: WorkerConfig, durable: Callable[[int], None], ending: Ending) -> Store:
+    folder = Path(config.worker.data_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    return Store.open(
+        PosixDisk(folder),
+        worker=config.worker.id,
+        partitions=config.cluster.partitions,
+        segment_bytes=config.limits.segment_bytes,
+        on_durable=durable,
+        on_failure=ending.failed,
+    )
+
+
+async def _worker(config: WorkerConfig, logs: LogBuffer) -> None:
+    ending = Ending()
+    hosts: list[WorkerHost] = []
+    store = _open_store(config, lambda lsn: hosts[0].durable(lsn), ending)
+    try:
+        release = metadata.version("kvnode")
+        host = WorkerHost(config, store, logs, release=release, failed=ending.failed)
+        hosts.append(host)
+        store.start()
+        async with _watchdog():
+            await _serve_worker(config, host, ending)
+    finally:
+        store.close()
+
+
+async def _serve_worker(config: WorkerConfig, host: WorkerHost, ending: Ending) -> None:
+    cluster, own = config.cluster, config.cluster.entry(config.worker.id)
+    transport = GrpcTransport(
+        host,
+        bind=f"{config.worker.bind}:{split_address(own.grpc)[1]}",
+        peers={entry.id: entry.grpc for entry in cluster.workers},
+        services=[InspectionService(host)],
+    )
+    app = create_app(
+        host, cluster=cluster, worker=own.id, limits=config.limits, logging=config.logging
+    )
+    rest = RestServer(app, config.worker.bind, split_address(own.rest)[1])
+    control = ControlClient(cluster.controller.grpc, host.hello, host.report)
+    await rest.start()
+    try:
+        host.start(transport)
+        await transport.start()
+        control.start()
+        _log.info("worker_started", rest=own.rest, grpc=own.grpc, data_dir=config.worker.data_dir)
+        sdnotify.ready(f"worker {own.id} serves {own.rest}")
+        await ending.wait()
+        sdnotify.stopping("handing over and finishing what is in flight")
+        _log.info("worker_draining")
+        rest.stop_accepting()
+        _, drained = await asyncio.gather(rest.drain(DRAIN_S), host.drain(DRAIN_S))
+        _log.info("worker_stopped", drained=drained)
+    finally:
+        host.stop()
+        await control.stop()
+        await transport.stop(CLOSE_S)
+        with contextlib.suppress(RuntimeError):
+            await rest.drain(0)
+
+
+async def _controller(config: ControllerConfig, logs: LogBuffer) -> None:
+    ending = Ending()
+    cluster = config.cluster
+    lister = InspectionClient({entry.id: entry.grpc for entry in cluster.workers})
+    controller = Controller(config, lister, logs, release=metadata.version("kvnode"))
+    port = split_address(cluster.controller.grpc)[1]
+    control = ControlServer(f"{config.controller.bind}:{port}", controller.check, controller)
+    await control.start()
+    try:
+        await controller.start()
+        async with _watchdog():
+            sdnotify.ready(f"the dashboard is at http://{cluster.controller.rest}/")
+            await ending.wait()
+        sdnotify.stopping("closing")
+        await controller.stop()
+    finally:
+        await control.stop()
+        await lister.stop()
