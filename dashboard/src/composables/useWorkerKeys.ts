@@ -60,8 +60,9 @@ export function useWorkerKeys(worker: number, store: ClusterStore): WorkerKeys {
     { immediate: true },
   )
   onScopeDispose(
-    store.onKeys((at, events) => {
-      if (at === worker && events.some((event) => event.key.startsWith(prefix.value))) refresh.soon()
+    store.onKeys((at, events, complete) => {
+      const concerned = at === worker && events.some((event) => event.key.startsWith(prefix.value))
+      if (concerned || !complete) refresh.soon()
     }),
   )
 

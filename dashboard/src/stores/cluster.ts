@@ -16,7 +16,8 @@ import type { ClusterStatus, PreferenceLists, WorkerView } from '../wire/status'
 export const MAX_LINES = 1000
 
 export type FeedState = 'connecting' | 'live' | 'lost'
-export type KeysListener = (worker: number, events: readonly KeyEvent[]) => void
+/** `complete` is false when events were left out before these. */
+export type KeysListener = (worker: number, events: readonly KeyEvent[], complete: boolean) => void
 
 export interface ClusterStore {
   feed: Readonly<Ref<FeedState>>
@@ -30,6 +31,8 @@ export interface ClusterStore {
   workerIds: ComputedRef<number[]>
   /** Oldest first, at most MAX_LINES. */
   lines: Readonly<Ref<readonly LogLine[]>>
+  /** Lines that this page was too slow to take. */
+  linesSkipped: Readonly<Ref<number>>
   /** Hear of keys that changed on a worker; returns what ends it. */
   onKeys: (listener: KeysListener) => () => void
 }
@@ -51,6 +54,7 @@ export function createClusterStore(socket: FeedSocket): ClusterStore {
   const preferenceLists = shallowRef<PreferenceLists>([])
   const workers = shallowReactive(new Map<number, WorkerView>())
   const lines = shallowRef<readonly LogLine[]>([])
+  const linesSkipped = ref(0)
   const listeners = new Set<KeysListener>()
 
   function takeStatus(next: ClusterStatus): void {
@@ -65,6 +69,7 @@ export function createClusterStore(socket: FeedSocket): ClusterStore {
     takeStatus(message.status)
     preferenceLists.value = message.status.ring.preference_lists
     lines.value = message.logs.slice(-MAX_LINES)
+    linesSkipped.value = 0
     lostAt.value = null
     feed.value = 'live'
     generation.value += 1
@@ -74,12 +79,13 @@ export function createClusterStore(socket: FeedSocket): ClusterStore {
   })
   socket.on('logs', (message) => {
     if (feed.value !== 'live') return
+    linesSkipped.value += message.skipped
     const newest = lines.value.at(-1)?.seq ?? 0
     const fresh = message.lines.filter((line) => line.seq > newest)
     lines.value = [...lines.value, ...fresh].slice(-MAX_LINES)
   })
   socket.on('keys', (message) => {
-    for (const listener of listeners) listener(message.worker, message.events)
+    for (const listener of listeners) listener(message.worker, message.events, message.skipped === 0)
   })
   socket.on('disconnect', () => {
     feed.value = 'lost'
@@ -99,6 +105,7 @@ export function createClusterStore(socket: FeedSocket): ClusterStore {
     workers,
     workerIds: computed(() => [...workers.keys()].sort((a, b) => a - b)),
     lines,
+    linesSkipped,
     onKeys: (listener) => {
       listeners.add(listener)
       return () => listeners.delete(listener)

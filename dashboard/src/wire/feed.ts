@@ -1,4 +1,7 @@
-/** The Socket.IO feed's events, server to client. It takes none from the client. */
+/**
+ * The Socket.IO feed's events, server to client. It takes none from the client. `skipped` counts what
+ * the controller left out because this client was too slow.
+ */
 import { io, type Socket } from 'socket.io-client'
 
 import type { KeyEvent } from './keys'
@@ -8,8 +11,8 @@ import type { ClusterSnapshot, ClusterStatus } from './status'
 export interface FeedEvents {
   snapshot: (message: { status: ClusterSnapshot; logs: LogLine[] }) => void
   status: (status: ClusterStatus) => void
-  logs: (message: { lines: LogLine[] }) => void
-  keys: (message: { worker: number; events: KeyEvent[] }) => void
+  logs: (message: { lines: LogLine[]; skipped: number }) => void
+  keys: (message: { worker: number; events: KeyEvent[]; skipped: number }) => void
 }
 
 export type FeedSocket = Socket<FeedEvents, Record<string, never>>
