@@ -18,8 +18,9 @@ DASHBOARD_SOURCES := $(shell find dashboard/src dashboard/public dashboard/index
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help up test test-quick test-setup check format proto dashboard wheel hosts hosts-down lock \
-	packages python-venv clean
+.PHONY: help up test test-quick test-setup check check-style check-types check-layers check-dashboard \
+	check-yaml check-ansible check-units format proto dashboard wheel hosts hosts-down lock packages \
+	python-venv clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -36,15 +37,29 @@ test-quick: .venv/.dev .venv/.kvnode ## run the tests that need neither hosts no
 test-setup: packages .venv/.dev .venv/.kvnode $(DASHBOARD)
 	@$(NPM) --silent test
 
-check: .venv/.dev .venv/.kvnode $(NODE_MODULES) ## lint and type-check everything
+check: check-style check-types check-layers check-dashboard check-yaml check-ansible check-units ## lint and type-check everything
+
+check-style: .venv/.dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+
+check-types: .venv/.dev .venv/.kvnode
 	$(BIN)/mypy
+
+check-layers: .venv/.dev .venv/.kvnode
 	$(BIN)/lint-imports --cache-dir .cache/import-linter
+
+check-dashboard: $(NODE_MODULES)
 	$(NPM) --silent run lint
 	$(NPM) --silent run typecheck
+
+check-yaml: .venv/.dev
 	$(BIN)/yamllint --strict .
+
+check-ansible: .venv/.dev
 	cd ansible && PATH="$(CURDIR)/$(BIN):$$PATH" ansible-lint --offline --profile production --strict
+
+check-units: .venv/.dev
 	$(BIN)/python -m tests.support.verify_units
 
 format: .venv/.dev ## format the Python code
