@@ -23,6 +23,7 @@ CONTENT_SECURITY_POLICY: Final = (
     "frame-ancestors 'none'"
 )
 
+_INDEX: Final = "index.html"
 _SECURITY: Final = {
     "content-security-policy": CONTENT_SECURITY_POLICY,
     "x-content-type-options": "nosniff",
@@ -79,13 +80,18 @@ class Assets:
     @property
     def built(self) -> bool:
         """Whether there is a dashboard."""
-        return "index.html" in self._files
+        return _INDEX in self._files
 
-    def answer(self, path: str, if_none_match: str | None = None) -> HTTPResponse | None:
-        """Answer for a path without its leading slash; None when there is no such file."""
-        asset = self._files.get(path or "index.html")
+    @property
+    def paths(self) -> list[str]:
+        """All files, as paths without a leading slash."""
+        return sorted(self._files)
+
+    def answer(self, path: str, if_none_match: str | None = None) -> HTTPResponse:
+        """Answer for one of ``paths``, or for the first page (an empty path), which may not be built."""
+        asset = self._files.get(path or _INDEX)
         if asset is None:
-            return None if path else _page(503, _NOT_BUILT)
+            return _page(503, _NOT_BUILT)
         head = {**_SECURITY, "cache-control": asset.cache_control, "etag": asset.etag}
         if if_none_match is not None and asset.etag in if_none_match:
             return HTTPResponse(None, 304, head)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from io import BytesIO
 from typing import Final
 
 import aiohttp
@@ -114,7 +115,7 @@ class Proxy:
             async with self._session.request(
                 request.method,
                 URL(self._view.rest_address(worker) + target, encoded=True),
-                data=request.body or None,
+                data=BytesIO(request.body) if request.body else None,
                 headers=_request_headers(request),
                 skip_auto_headers=_ADDED_BY_AIOHTTP,
                 allow_redirects=False,

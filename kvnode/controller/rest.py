@@ -64,7 +64,7 @@ class ListedKey(msgspec.Struct, frozen=True):
 
 
 class Routes:
-    """The handlers. ``key`` and ``path`` arguments are Sanic's; keys are read from the raw target."""
+    """The handlers. A ``key`` argument is Sanic's; keys are read from the raw target."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -80,8 +80,8 @@ class Routes:
         app.add_route(self.healthz, "/healthz")
         app.add_route(self.readyz, "/readyz")
         app.add_route(self.metrics, "/metrics")
-        app.add_route(self.asset, "/", name="index", methods=("GET", "HEAD"))
-        app.add_route(self.asset, "/<path:path>", name="asset", methods=("GET", "HEAD"))
+        for number, path in enumerate(("", *self._source.assets.paths)):
+            app.add_route(self.asset, f"/{path}", methods=("GET", "HEAD"), name=f"asset_{number}")
         app.exception(Exception)(_refused)
 
     async def kv(self, request: Request, key: str = "") -> HTTPResponse:  # noqa: ARG002
@@ -124,10 +124,10 @@ class Routes:
         """Answer Prometheus."""
         return HTTPResponse(self._source.metrics(), content_type=CONTENT_TYPE)
 
-    async def asset(self, request: Request, path: str = "") -> HTTPResponse:
-        """Serve the dashboard."""
-        answer = self._source.assets.answer(path, request.headers.get("if-none-match"))
-        return answer or problem(404, f"there is nothing at {request.path}")
+    async def asset(self, request: Request) -> HTTPResponse:
+        """Serve a file of the dashboard."""
+        path = request.path.removeprefix("/")
+        return self._source.assets.answer(path, request.headers.get("if-none-match"))
 
 
 async def _refused(request: Request, error: Exception) -> HTTPResponse:

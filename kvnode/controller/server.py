@@ -7,6 +7,7 @@ import errno
 from typing import Any, Final
 
 from sanic import Request, Sanic
+from sanic.config import Config
 from sanic.http import Http
 from sanic.server import AsyncioServer
 
@@ -52,9 +53,18 @@ class App(Sanic[Any, Any]):
 
 
 def create_app(name: str, max_body_bytes: int) -> App:
-    """Make an app that neither configures logging nor writes an access log."""
-    app = App(name, configure_logging=False)
-    app.config.update({"REQUEST_MAX_SIZE": max_body_bytes, "ACCESS_LOG": False, "MOTD": False})
+    """Make an app that neither configures logging, nor writes an access log, nor reads the environment."""
+    config = Config(env_prefix=None)
+    config.update(
+        {
+            "ACCESS_LOG": False,
+            "AUTO_EXTEND": False,
+            "MOTD": False,
+            "REQUEST_MAX_SIZE": max_body_bytes,
+            "TOUCHUP": False,  # Sanic would rewrite its own classes, and cannot do it twice in a process
+        }
+    )
+    app = App(name, config=config, configure_logging=False)
     app.ctx.in_flight = InFlight()
     return app
 
