@@ -22,8 +22,10 @@ _SHARED = (
 
 CLIENT_OPTIONS = (
     *_SHARED,
-    # Each link has a connection of its own, and redials by its own back-off rather than gRPC's.
+    # Each channel has connections of its own, and nobody else's back-off.
     ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
     ("grpc.enable_retries", 0),
     ("grpc.enable_http_proxy", 0),
 )

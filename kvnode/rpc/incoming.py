@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -26,7 +27,7 @@ _UNSENT = 10_000
 
 
 class IncomingStream:
-    """Serves one stream of ``sender`` until it ends, or has nothing under way after ``drain``."""
+    """Serves one stream of ``sender`` until it ends, or is closed and idle."""
 
     def __init__(
         self,
@@ -35,14 +36,16 @@ class IncomingStream:
         context: grpc.aio.ServicerContext[bytes, bytes],
         inbox: Inbox,
         greetings: Greetings,
+        on_idle: Callable[[], None],
     ) -> None:
         self._stream = stream
         self._sender = sender
         self._context = context
         self._inbox = inbox
         self._greetings = greetings
+        self._on_idle = on_idle
         self._owed = 0
-        self._draining = False
+        self._closing = False
         self._unsent: deque[Reply] = deque()
         self._wake = asyncio.Event()
         self._ended: asyncio.Future[PeerError | None] = asyncio.get_running_loop().create_future()
@@ -61,9 +64,14 @@ class IncomingStream:
         if error is not None:
             raise error
 
-    def drain(self) -> None:
-        """End as soon as every request that was read has been answered."""
-        self._draining = True
+    @property
+    def idle(self) -> bool:
+        """Whether every request that was read has been answered."""
+        return self._owed <= 0 and not self._unsent
+
+    def close(self) -> None:
+        """End as soon as the stream is idle."""
+        self._closing = True
         self._end_if_idle()
 
     async def _read(self) -> None:
@@ -74,7 +82,7 @@ class IncomingStream:
             request = decode(data)
             self._owed += self._stream.owed(request)
             self._inbox.receive(self._sender, request, self._respond)
-        self.drain()
+        self.close()
 
     def _respond(self, reply: Reply) -> None:
         if self._ended.done():
@@ -92,11 +100,12 @@ class IncomingStream:
                 await self._context.write(encode(self._unsent[0]))
                 self._unsent.popleft()
             self._end_if_idle()
+            self._on_idle()
             self._wake.clear()
             await self._wake.wait()
 
     def _end_if_idle(self) -> None:
-        if self._draining and self._owed <= 0 and not self._unsent:
+        if self._closing and self.idle:
             self._end(None)
 
     def _task_done(self, task: asyncio.Task[None]) -> None:

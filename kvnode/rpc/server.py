@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -16,12 +15,26 @@ from kvnode.rpc.channel import SERVER_OPTIONS
 _CALLS_AT_ONCE = 4096
 
 
-@dataclass(frozen=True)
-class Service:
-    """A service by its full name, and the handlers of its methods, which take and return bytes."""
+Context: TypeAlias = grpc.aio.ServicerContext[bytes, bytes]
+Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
 
-    name: str
-    handlers: dict[str, grpc.RpcMethodHandler[Any, Any]]
+
+def call_handler(handle: Callable[[bytes, Context], Awaitable[bytes]]) -> Handler:
+    """Return the handler of a single call of bytes to bytes."""
+    return grpc.unary_unary_rpc_method_handler(handle)
+
+
+def stream_handler(handle: Callable[[object, Context], Awaitable[None]]) -> Handler:
+    """Return the handler of two streams of bytes, which are read from and written to the context."""
+    return grpc.stream_stream_rpc_method_handler(handle)
+
+
+class Service:
+    """A service by its full name, and the handlers of its methods."""
+
+    def __init__(self, name: str, handlers: dict[str, Handler]) -> None:
+        self.name = name
+        self.handlers = handlers
 
 
 class Server:

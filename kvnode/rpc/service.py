@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias
+from typing import Any
 
-import grpc
 import structlog
 
 from kvnode.core.messages import Reply
@@ -15,13 +14,10 @@ from kvnode.replication.transport import Inbox
 from kvnode.rpc.greetings import Greetings
 from kvnode.rpc.incoming import IncomingStream
 from kvnode.rpc.methods import CALLS, COORDINATION, HELLO, REPLICATION, STREAMS, Method, Stream
-from kvnode.rpc.server import Service
+from kvnode.rpc.server import Context, Handler, Service, call_handler, stream_handler
 from kvnode.rpc.status import refuse
 
 _LOG = structlog.get_logger()
-
-Context = grpc.aio.ServicerContext[bytes, bytes]
-Handlers: TypeAlias = "dict[str, grpc.RpcMethodHandler[Any, Any]]"
 
 
 class PeerService:
@@ -31,7 +27,9 @@ class PeerService:
         self._inbox = inbox
         self._on_greeting = on_greeting
         self._greetings = Greetings(inbox.hello().process)
-        self._open: set[IncomingStream] = set()
+        self._streams: set[IncomingStream] = set()
+        self._calls = 0
+        self._calmer = asyncio.Event()
 
     def services(self) -> tuple[Service, ...]:
         """Return the services of replication.proto and coordination.proto."""
@@ -40,22 +38,28 @@ class PeerService:
             Service(COORDINATION, self._handlers(COORDINATION)),
         )
 
-    def drain(self) -> None:
-        """Let each open stream end when it owes nothing."""
-        for stream in tuple(self._open):
-            stream.drain()
+    async def drain(self) -> None:
+        """Wait until everything that was asked has been answered, then end all streams.
 
-    def _handlers(self, service: str) -> Handlers:
-        handlers: Handlers = {
-            method.name: grpc.unary_unary_rpc_method_handler(self._call(method))
+        Not one by one: to a peer, the end of one stream is the end of the link.
+        """
+        while self._calls or not all(stream.idle for stream in self._streams):
+            self._calmer.clear()
+            await self._calmer.wait()
+        for stream in tuple(self._streams):
+            stream.close()
+
+    def _handlers(self, service: str) -> dict[str, Handler]:
+        handlers = {
+            method.name: call_handler(self._call(method))
             for method in CALLS.values()
             if method.service == service
         }
         for stream in STREAMS.values():
             if stream.service == service:
-                handlers[stream.name] = grpc.stream_stream_rpc_method_handler(self._stream(stream))
+                handlers[stream.name] = stream_handler(self._stream(stream))
         if HELLO.service == service:
-            handlers[HELLO.name] = grpc.unary_unary_rpc_method_handler(self._hello)
+            handlers[HELLO.name] = call_handler(self._hello)
         return handlers
 
     async def _hello(self, data: bytes, context: Context) -> bytes:
@@ -82,7 +86,12 @@ class PeerService:
                 self._inbox.receive(sender, method.decode_request(data), respond)
             except PeerError as error:
                 await self._refuse(method, context, error)
-            return method.encode_reply(await answer)
+            self._calls += 1
+            try:
+                return method.encode_reply(await answer)
+            finally:
+                self._calls -= 1
+                self._calmer.set()
 
         return handle
 
@@ -91,12 +100,15 @@ class PeerService:
             try:
                 sender = self._greetings.sender(dict(context.invocation_metadata() or ()))
                 await context.send_initial_metadata(())
-                stream = IncomingStream(method, sender, context, self._inbox, self._greetings)
-                self._open.add(stream)
+                stream = IncomingStream(
+                    method, sender, context, self._inbox, self._greetings, self._calmer.set
+                )
+                self._streams.add(stream)
                 try:
                     await stream.run()
                 finally:
-                    self._open.discard(stream)
+                    self._streams.discard(stream)
+                    self._calmer.set()
             except PeerError as error:
                 await self._refuse(method, context, error)
 

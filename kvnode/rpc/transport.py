@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 
 from kvnode.core.messages import Request
@@ -11,6 +12,9 @@ from kvnode.rpc.channel import Times
 from kvnode.rpc.dialer import Dialer
 from kvnode.rpc.server import Server, Service
 from kvnode.rpc.service import PeerService
+
+_LAST_WORDS_S = 0.2
+"""How long the server may take to send what is written already."""
 
 
 class GrpcTransport:
@@ -64,11 +68,16 @@ class GrpcTransport:
     async def stop(self, grace_s: float) -> None:
         """Drain and close; see ``Transport``."""
         self._accepting = False
-        self._service.drain()
         await asyncio.gather(
-            self._server.stop(grace_s),
+            self._stop_serving(grace_s),
             *(dialer.stop(grace_s) for dialer in self._dialers.values()),
         )
+
+    async def _stop_serving(self, grace_s: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                await self._service.drain()
+        await self._server.stop(_LAST_WORDS_S if grace_s else 0)
 
     def _greeted(self, worker: int) -> None:
         if worker in self._dialers:

@@ -132,7 +132,7 @@ def decode_confirm_batch(data: bytes) -> ConfirmBatch:
     message = parse_current(pb.ConfirmBatchMsg, data)
     return ConfirmBatch(
         message.number,
-        get_ballots(message.ballots),
+        get_ballots(message.ballots) if message.HasField("ballots") else [],
         message.draining,
         message.ready,
         list(message.agreed),

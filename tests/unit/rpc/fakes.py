@@ -22,7 +22,7 @@ Answer = Callable[[Request, Respond], None]
 
 
 def hello(worker: int, process: str = "", layout: str = LAYOUT) -> Hello:
-    """Return a greeting of a worker."""
+    """Return a worker's greeting."""
     return Hello(
         worker=worker,
         process=process or f"process-{worker}",
@@ -65,26 +65,32 @@ class FakeInbox:
         self._changed = asyncio.Event()
 
     def hello(self) -> Hello:
+        """Return our own greeting."""
         return self.own
 
     def check(self, theirs: Hello) -> None:
+        """Refuse another layout."""
         if theirs.layout != self.own.layout:
             raise MismatchError(f"layout {theirs.layout}, expected {self.own.layout}")
 
     def link_up(self, peer: Hello) -> None:
+        """Note it."""
         self.ups.append(peer)
         self._changed.set()
 
     def link_down(self, worker: int, reason: str) -> None:
+        """Note it."""
         self.downs.append((worker, reason))
         self._changed.set()
 
     def receive(self, sender: Hello, request: Request, respond: Respond) -> None:
+        """Note it, then let ``answer`` decide."""
         self.requests.append((sender, request))
         self._changed.set()
         self.answer(request, respond)
 
     def reply(self, worker: int, reply: Reply) -> None:
+        """Note it."""
         self.replies.append((worker, reply))
         self._changed.set()
 

@@ -1,0 +1,78 @@
+"""Looking at what one worker's disk holds: asked by the controller, answered by workers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Protocol
+
+import grpc
+import structlog
+
+from kvnode.core.status import KeyPage
+from kvnode.errors import KvnodeError, MessageError, PeerError
+from kvnode.rpc.channel import Times, open_channel, unary_call
+from kvnode.rpc.codec.control import Listing
+from kvnode.rpc.methods import INSPECTION, LIST_KEYS
+from kvnode.rpc.server import Context, Service, call_handler
+from kvnode.rpc.status import error_of, refuse
+
+_LOG = structlog.get_logger()
+
+
+class KeySource(Protocol):
+    """Who knows a worker's keys."""
+
+    def stored_keys(self, prefix: str, after: str, limit: int) -> KeyPage:
+        """Return at most ``limit`` keys that start with ``prefix``, after ``after``. Raises KvnodeError."""
+
+
+class InspectionService(Service):
+    """Answers for ``source``; to be given to a worker's transport."""
+
+    def __init__(self, source: KeySource) -> None:
+        super().__init__(INSPECTION, {LIST_KEYS.name: call_handler(self._list_keys)})
+        self._source = source
+
+    async def _list_keys(self, data: bytes, context: Context) -> bytes:
+        try:
+            listing = LIST_KEYS.decode_request(data)
+            page = self._source.stored_keys(listing.prefix, listing.after, listing.limit)
+        except MessageError as error:
+            _LOG.warning("peer_message_refused", peer=context.peer(), reason=str(error))
+            await refuse(context, error)
+        except KvnodeError as error:
+            _LOG.warning("keys_unreadable", reason=str(error))
+            await refuse(context, PeerError(str(error)))
+        return LIST_KEYS.encode_reply(page)
+
+
+class InspectionClient:
+    """Asks workers by number; ``addresses`` are their ``host:port``. Connections are kept."""
+
+    def __init__(self, addresses: Mapping[int, str], *, times: Times | None = None) -> None:
+        self._addresses = addresses
+        self._times = times or Times()
+        self._channels: dict[int, grpc.aio.Channel] = {}
+
+    async def list_keys(self, worker: int, prefix: str, after: str, limit: int) -> KeyPage:
+        """Return a page of a worker's keys. Raises PeerError if it does not answer."""
+        question = LIST_KEYS.encode_request(Listing(prefix, after, limit))
+        call = unary_call(self._channel(worker), LIST_KEYS.path)
+        try:
+            return LIST_KEYS.decode_reply(await call(question, timeout=self._times.open_s))
+        except grpc.aio.AioRpcError as failure:
+            raise error_of(failure) from failure
+
+    async def stop(self) -> None:
+        """Close the connections."""
+        channels, self._channels = list(self._channels.values()), {}
+        await asyncio.gather(*(channel.close() for channel in channels))
+
+    def _channel(self, worker: int) -> grpc.aio.Channel:
+        address = self._addresses.get(worker)
+        if address is None:
+            raise PeerError(f"there is no worker {worker}")
+        if worker not in self._channels:
+            self._channels[worker] = open_channel(address)
+        return self._channels[worker]

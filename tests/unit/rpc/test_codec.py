@@ -1,0 +1,250 @@
+"""What goes through the codec comes out unchanged; what is no message is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kvnode.core.hash_tree import BUCKETS
+from kvnode.core.messages import (
+    AcceptBatch,
+    AcceptReply,
+    ConfirmBatch,
+    ConfirmReply,
+    ExecuteBatch,
+    ExecuteReply,
+    Form,
+    FormReply,
+    HandOver,
+    HandOverReply,
+    Hello,
+    Prepare,
+    PrepareReply,
+    ReadStates,
+    StatesReply,
+    Sync,
+    SyncReply,
+)
+from kvnode.core.status import KeyPage, Report
+from kvnode.core.versions import NO_BALLOT
+from kvnode.errors import MessageError
+from kvnode.rpc.codec import calls, control, coordination, replication
+from kvnode.rpc.codec.control import Listing
+from kvnode.rpc.pb import control_pb2, coordination_pb2, replication_pb2
+from tests.unit.rpc.strategies import BALLOT, NAME, POSITIVE_U32, TEXT, U32, U64, structs
+
+Encode = Callable[[Any], bytes]
+Decode = Callable[[bytes], Any]
+
+SYNCS = st.builds(
+    Sync, U64, U32, BALLOT, st.lists(U64, min_size=BUCKETS, max_size=BUCKETS), TEXT
+) | st.builds(Sync, U64, U32, st.just(NO_BALLOT), st.just([]), TEXT, NAME)
+
+MESSAGES: dict[str, tuple[st.SearchStrategy[Any], Encode, Decode]] = {
+    "hello": (structs(Hello), replication.encode_hello, replication.decode_hello),
+    "accept_batch": (
+        structs(AcceptBatch),
+        replication.encode_accept_batch,
+        replication.decode_accept_batch,
+    ),
+    "accept_reply": (
+        structs(AcceptReply),
+        replication.encode_accept_reply,
+        replication.decode_accept_reply,
+    ),
+    "confirm_batch": (
+        structs(ConfirmBatch),
+        replication.encode_confirm_batch,
+        replication.decode_confirm_batch,
+    ),
+    "confirm_reply": (
+        structs(ConfirmReply),
+        replication.encode_confirm_reply,
+        replication.decode_confirm_reply,
+    ),
+    "execute_batch": (
+        structs(ExecuteBatch),
+        coordination.encode_execute_batch,
+        coordination.decode_execute_batch,
+    ),
+    "execute_reply": (
+        structs(ExecuteReply),
+        coordination.encode_execute_reply,
+        coordination.decode_execute_reply,
+    ),
+    "prepare": (structs(Prepare), calls.encode_prepare, calls.decode_prepare),
+    "prepare_reply": (
+        structs(PrepareReply),
+        calls.encode_prepare_reply,
+        calls.decode_prepare_reply,
+    ),
+    "read_states": (structs(ReadStates), calls.encode_read_states, calls.decode_read_states),
+    "states_reply": (structs(StatesReply), calls.encode_states_reply, calls.decode_states_reply),
+    "sync": (SYNCS, calls.encode_sync, calls.decode_sync),
+    "sync_reply": (structs(SyncReply), calls.encode_sync_reply, calls.decode_sync_reply),
+    "hand_over": (structs(HandOver), calls.encode_hand_over, calls.decode_hand_over),
+    "hand_over_reply": (
+        structs(HandOverReply),
+        calls.encode_hand_over_reply,
+        calls.decode_hand_over_reply,
+    ),
+    "form": (structs(Form), calls.encode_form, calls.decode_form),
+    "form_reply": (structs(FormReply), calls.encode_form_reply, calls.decode_form_reply),
+    "report": (
+        st.tuples(st.none() | structs(Hello), structs(Report)),
+        control.encode_report,
+        control.decode_report,
+    ),
+    "report_ack": (U64, control.encode_report_ack, control.decode_report_ack),
+    "listing": (
+        st.builds(Listing, TEXT, TEXT, POSITIVE_U32),
+        control.encode_listing,
+        control.decode_listing,
+    ),
+    "key_page": (structs(KeyPage), control.encode_key_page, control.decode_key_page),
+}
+
+RECORD = {
+    "partition": 1,
+    "key": "a",
+    "accepted_term": 1,
+    "accepted_worker": 1,
+    "version_term": 1,
+    "version_worker": 1,
+    "version_seq": 1,
+    "value": b"1",
+}
+MALFORMED = {
+    "another epoch": (
+        replication.decode_accept_batch,
+        replication_pb2.AcceptBatchMsg(epoch=2, records=[RECORD]),
+    ),
+    "a record without a ballot": (
+        replication.decode_accept_batch,
+        replication_pb2.AcceptBatchMsg(epoch=1, records=[RECORD | {"accepted_term": 0}]),
+    ),
+    "a record without a version": (
+        replication.decode_accept_batch,
+        replication_pb2.AcceptBatchMsg(epoch=1, records=[RECORD | {"version_seq": 0}]),
+    ),
+    "half a previous version": (
+        replication.decode_accept_batch,
+        replication_pb2.AcceptBatchMsg(epoch=1, records=[RECORD | {"previous_seq": 1}]),
+    ),
+    "an empty key": (
+        replication.decode_accept_batch,
+        replication_pb2.AcceptBatchMsg(epoch=1, records=[RECORD | {"key": ""}]),
+    ),
+    "a key of 1,025 bytes": (
+        replication.decode_accept_batch,
+        replication_pb2.AcceptBatchMsg(epoch=1, records=[RECORD | {"key": "é" * 512 + "a"}]),
+    ),
+    "a request id for no record": (
+        replication.decode_accept_batch,
+        replication_pb2.AcceptBatchMsg(epoch=1, records=[RECORD], request_ids={1: "x"}),
+    ),
+    "more refusals than places": (
+        replication.decode_accept_reply,
+        replication_pb2.AcceptReplyMsg(epoch=1, refused=[{}]),
+    ),
+    "ballots in columns of different lengths": (
+        replication.decode_confirm_batch,
+        replication_pb2.ConfirmBatchMsg(epoch=1, ballots={"partitions": [1], "terms": [1], "workers": []}),
+    ),
+    "a greeting of nobody": (
+        replication.decode_hello,
+        replication_pb2.HelloMsg(epoch=1, process="p", incarnation="i"),
+    ),
+    "states read under no ballot": (
+        calls.decode_read_states,
+        replication_pb2.ReadStatesMsg(epoch=1, keys=["a"]),
+    ),
+    "a comparison of too few buckets": (
+        calls.decode_sync,
+        replication_pb2.SyncMsg(epoch=1, ballot_term=1, ballot_worker=1, buckets=[1]),
+    ),
+    "a copy for no disk": (calls.decode_sync, replication_pb2.SyncMsg(epoch=1)),
+    "a bucket that there is not": (
+        calls.decode_sync_reply,
+        replication_pb2.SyncReplyMsg(epoch=1, differing=[BUCKETS]),
+    ),
+    "a cluster without an id": (calls.decode_form, replication_pb2.FormMsg(epoch=1, roster={1: "disk"})),
+    "an unknown kind": (
+        coordination.decode_execute_batch,
+        coordination_pb2.ExecuteBatchMsg(epoch=1, attempts=[{"kind": 9, "key": "a"}]),
+    ),
+    "a PUT without a value": (
+        coordination.decode_execute_batch,
+        coordination_pb2.ExecuteBatchMsg(epoch=1, attempts=[{"kind": 2, "key": "a"}]),
+    ),
+    "a GET with a value": (
+        coordination.decode_execute_batch,
+        coordination_pb2.ExecuteBatchMsg(epoch=1, attempts=[{"kind": 1, "key": "a", "value": b"1"}]),
+    ),
+    "a local DELETE": (
+        coordination.decode_execute_batch,
+        coordination_pb2.ExecuteBatchMsg(epoch=1, attempts=[{"kind": 3, "key": "a", "local": True}]),
+    ),
+    "an unknown status": (
+        coordination.decode_execute_reply,
+        coordination_pb2.ExecuteReplyMsg(epoch=1, outcomes=[{"status": 99}]),
+    ),
+    "a report of nothing": (control.decode_report, control_pb2.ReportMsg(epoch=1)),
+    "a listing of no keys": (control.decode_listing, control_pb2.ListKeysMsg(epoch=1)),
+}
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+@settings(max_examples=25)
+@given(data=st.data())
+def test_every_message_comes_out_as_it_went_in(name: str, data: st.DataObject) -> None:
+    """A message read back equals what was written, whatever its fields hold."""
+    strategy, encode, decode = MESSAGES[name]
+    message = data.draw(strategy)
+    assert decode(encode(message)) == message
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+@settings(max_examples=25)
+@given(noise=st.binary(max_size=200))
+def test_noise_is_read_or_refused_and_never_crashes(name: str, noise: bytes) -> None:
+    """Arbitrary bytes are refused with MessageError, unless they happen to be a message."""
+    _, encode, decode = MESSAGES[name]
+    try:
+        message = decode(noise)
+    except MessageError:
+        return
+    assert decode(encode(message)) == message
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+@settings(max_examples=25)
+@given(data=st.data())
+def test_a_torn_message_is_read_or_refused_and_never_crashes(name: str, data: st.DataObject) -> None:
+    """A message cut short anywhere is refused with MessageError, or is a shorter message."""
+    strategy, encode, decode = MESSAGES[name]
+    whole = encode(data.draw(strategy))
+    torn = whole[: data.draw(st.integers(0, len(whole)))]
+    try:
+        decode(torn)
+    except MessageError:
+        return
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_a_message_that_says_what_none_may_say_is_refused(name: str) -> None:
+    """Well-formed protobuf with impossible content is refused."""
+    decode, message = MALFORMED[name]
+    with pytest.raises(MessageError):
+        decode(message.SerializeToString())
+
+
+def test_fields_of_a_later_release_are_ignored() -> None:
+    """An unknown field does not stop two releases from talking."""
+    later = b"\xfa\x07\x05later"  # field 127
+    data = calls.encode_form_reply(FormReply(5, joined=True)) + later
+    assert calls.decode_form_reply(data) == FormReply(5, joined=True)
