@@ -1,0 +1,203 @@
+"""A controller and four workers as processes on loopback, to be used, killed, frozen and restarted."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from io import BytesIO
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+from yarl import URL
+
+from kvnode.local.plan import Node, UpOptions, plan, taken_ports, write_configs
+from tests.support.waiting import eventually
+
+CONTROLLER = 0
+FIRST_BASE = 20_000
+BASES = 300
+START_S = 30.0
+
+
+def quote_key(key: str) -> str:
+    """Return a key as it stands in a path: every byte that is not unreserved is escaped."""
+    return quote(key, safe="")
+
+
+class Reply:
+    """An HTTP answer: its status, its JSON body and its headers."""
+
+    def __init__(self, status: int, body: Any, headers: Mapping[str, str]) -> None:  # noqa: ANN401
+        self.status = status
+        self.body = body
+        self.headers = headers
+
+
+class Cluster:
+    """The processes of one cluster under ``directory``. Node 0 is the controller."""
+
+    def __init__(self, directory: Path, workers: int = 4) -> None:
+        self.directory = directory
+        for base in range(FIRST_BASE, FIRST_BASE + BASES * 10, 10):
+            self._nodes = plan(UpOptions(directory, workers=workers, port=base))
+            if not taken_ports(self._nodes):
+                break
+        directory.mkdir(parents=True, exist_ok=True)
+        write_configs(self._nodes)
+        self.workers = [node.number for node in self._nodes if node.number]
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Cluster:
+        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20))
+        for node in self._nodes:
+            self.start(node.number)
+        await self.wait_ready()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, process in self._processes.items():
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.send_signal(signal.SIGTERM if number else signal.SIGKILL)
+        for process in self._processes.values():
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        if self._session is not None:
+            await self._session.close()
+
+    # --- processes --------------------------------------------------------------------------------
+
+    def node(self, number: int) -> Node:
+        """Return where a node listens and keeps its files."""
+        return self._nodes[number]
+
+    def log_path(self, number: int) -> Path:
+        """Return the file that a node's stdout goes to."""
+        return self.directory / f"{self.node(number).name}.jsonl"
+
+    def start(self, number: int) -> None:
+        """Start a node that is not running."""
+        node = self.node(number)
+        with self.log_path(number).open("ab") as log:
+            self._processes[number] = subprocess.Popen(
+                [sys.executable, "-m", "kvnode", node.role, "--config", str(node.config)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def signal(self, number: int, what: signal.Signals) -> None:
+        """Send a signal to a node's process."""
+        self._processes[number].send_signal(what)
+
+    def kill(self, number: int) -> None:
+        """End a process as a power cut would: at once."""
+        self.signal(number, signal.SIGKILL)
+        self._processes[number].wait()
+
+    def stop(self, number: int, timeout_s: float = 30.0) -> int:
+        """Stop a node in good order and return its exit code."""
+        self.signal(number, signal.SIGTERM)
+        return self._processes[number].wait(timeout_s)
+
+    def pid(self, number: int) -> int:
+        """Return a node's process id."""
+        return self._processes[number].pid
+
+    def running(self, number: int) -> bool:
+        """Whether a node's process lives."""
+        return self._processes[number].poll() is None
+
+    # --- requests ---------------------------------------------------------------------------------
+
+    async def request(
+        self,
+        method: str,
+        node: int,
+        path: str,
+        *,
+        body: object = None,
+        headers: dict[str, str] | None = None,
+    ) -> Reply:
+        """Send one request; ``path`` is sent as it is, ``body`` as JSON."""
+        assert self._session is not None
+        url = URL(f"http://127.0.0.1:{self.node(node).rest_port}{path}", encoded=True)
+        data = None if body is None else BytesIO(json.dumps(body).encode())
+        named = {**({"Content-Type": "application/json"} if data else {}), **(headers or {})}
+        async with self._session.request(method, url, data=data, headers=named) as response:
+            text = await response.read()
+            return Reply(response.status, json.loads(text) if text else None, response.headers)
+
+    async def put(self, node: int, key: str, value: object, **headers: str) -> Reply:
+        """PUT a value through a node."""
+        return await self.request(
+            "PUT", node, f"/kv/{quote_key(key)}", body={"value": value}, headers=_named(headers)
+        )
+
+    async def get(self, node: int, key: str, query: str = "", **headers: str) -> Reply:
+        """GET a key through a node."""
+        path = f"/kv/{quote_key(key)}{query}"
+        return await self.request("GET", node, path, headers=_named(headers))
+
+    async def delete(self, node: int, key: str, **headers: str) -> Reply:
+        """DELETE a key through a node."""
+        return await self.request("DELETE", node, f"/kv/{quote_key(key)}", headers=_named(headers))
+
+    async def replicas(self, key: str) -> list[int]:
+        """Return the workers that should hold a key, the primary first."""
+        path = f"/partition/{quote_key(key)}"
+        found: list[int] = (await self.request("GET", self.workers[0], path)).body["replica_node_ids"]
+        return found
+
+    async def status(self) -> Any:  # noqa: ANN401
+        """Return the controller's /status."""
+        return (await self.request("GET", CONTROLLER, "/status")).body
+
+    async def stored(self, worker: int) -> dict[str, Any]:
+        """Return all keys on one worker's disk and the versions that it holds."""
+        found: dict[str, Any] = {}
+        after = ""
+        while True:
+            path = f"/workers/{worker}/keys?limit=200&after={quote_key(after)}"
+            page = (await self.request("GET", CONTROLLER, path)).body
+            found.update({entry["key"]: entry["version"] for entry in page["keys"]})
+            if page["next_after"] is None:
+                return found
+            after = page["next_after"]
+
+    async def is_ready(self, nodes: Iterable[int] | None = None) -> bool:
+        """Whether all nodes (or those named) answer /readyz with 200."""
+        for number in nodes if nodes is not None else [node.number for node in self._nodes]:
+            try:
+                if (await self.request("GET", number, "/readyz")).status != 200:  # noqa: PLR2004
+                    return False
+            except aiohttp.ClientError:
+                return False
+        return True
+
+    async def wait_ready(self, nodes: Iterable[int] | None = None, timeout_s: float = START_S) -> None:
+        """Wait until all nodes (or those named) are ready."""
+        wanted = None if nodes is None else list(nodes)
+        await eventually(lambda: self.is_ready(wanted), timeout_s)
+
+    def log_lines(self, number: int) -> list[dict[str, Any]]:
+        """Return what a node has written to stdout, each line parsed as a JSON object."""
+        with self.log_path(number).open("rb") as log:
+            return [json.loads(line) for line in log]
+
+
+def _named(headers: dict[str, str]) -> dict[str, str]:
+    return {name.replace("_", "-"): value for name, value in headers.items()}
