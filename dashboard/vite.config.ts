@@ -17,7 +17,9 @@ export default defineConfig({
     proxy: Object.fromEntries(paths.map((path) => [path, { target: controller, ws: path === '/socket.io' }])),
   },
   test: {
-    environment: 'happy-dom',
+    // Specs of components ask for a DOM themselves.
+    environment: 'node',
+    isolate: false,
     include: ['src/**/*.spec.ts'],
     restoreMocks: true,
     unstubGlobals: true,
