@@ -11,9 +11,10 @@ from typing import Any
 from sanic import Sanic
 from sanic.config import Config
 from sanic.http import Http
-from sanic.response import BaseHTTPResponse, HTTPResponse
+from sanic.response import BaseHTTPResponse
 
 from kvnode.api import problems
+from kvnode.api.answers import Answer
 from kvnode.api.body import BODY_TIMEOUT_S, ENVELOPE_BYTES
 from kvnode.api.gate import Gate
 from kvnode.api.kv import KeyResource
@@ -25,12 +26,16 @@ from kvnode.errors import RequestError
 from kvnode.logs import get_logger
 from kvnode.metrics import HTTP_REQUEST_SECONDS, HTTP_REQUESTS
 
-Handler = Callable[..., Coroutine[Any, Any, HTTPResponse]]
+Handler = Callable[..., Coroutine[Any, Any, Answer]]
 Api = Sanic[Config, Gate]
 
 READ = ["GET", "HEAD"]
 REQUEST_TIMEOUT_S = 30
 LOGGED_PATH_CHARACTERS = 256
+CLIENT_GONE = 499
+"""The customary code, for metrics and logs: nobody is there to receive it."""
+NO_HEAD = "NONE"
+"""The method that Sanic gives to a request whose head could not be read."""
 
 _METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE", "POST", "PATCH", "OPTIONS"})
 _numbers = count(1)
@@ -79,7 +84,7 @@ def _config(limits: Limits) -> Config:
             "AUTO_EXTEND": False,
             "MOTD": False,
             "REQUEST_MAX_SIZE": limits.value_bytes + ENVELOPE_BYTES,
-            "REQUEST_MAX_HEADER_SIZE": 16384,
+            "REQUEST_MAX_HEADER_SIZE": problems.HEAD_BYTES,
             "REQUEST_TIMEOUT": REQUEST_TIMEOUT_S,
             "RESPONSE_TIMEOUT": int(2 * BODY_TIMEOUT_S + limits.request_timeout_ms / 1000),
             # Sanic rewrites its own classes at the first start and cannot do it twice in a process.
@@ -92,7 +97,7 @@ def _config(limits: Limits) -> Config:
 def _checked(handler: Handler) -> Handler:
     """Refuse a request with a fault of its own before its handler."""
 
-    async def handle(request: ApiRequest, **_path: str) -> HTTPResponse:
+    async def handle(request: ApiRequest, **_path: str) -> Answer:
         if request.fault is not None:
             raise request.fault
         return await handler(request)
@@ -106,7 +111,7 @@ def _admission(gate: Gate, share: float) -> Callable[[Handler], Handler]:
     def admit(handler: Handler) -> Handler:
         checked = _checked(handler)
 
-        async def handle(request: ApiRequest, **_path: str) -> HTTPResponse:
+        async def handle(request: ApiRequest, **_path: str) -> Answer:
             request.sample(share)
             if not gate.enter():
                 return problems.overloaded(gate.limit, write=request.is_write)
@@ -120,12 +125,14 @@ def _admission(gate: Gate, share: float) -> Callable[[Handler], Handler]:
     return admit
 
 
-def _explain(request: ApiRequest, error: BaseException) -> HTTPResponse:
+def _explain(request: ApiRequest, error: Exception | CancelledError) -> Answer:
     """Turn whatever was raised into a problem; a defect of ours is logged in full."""
     fault = error if isinstance(error, RequestError) else request.fault
     if fault is not None:
         return problems.refused(fault, write=request.is_write)
-    response = problems.broken(error, write=request.is_write)
+    if not isinstance(error, Exception):
+        return Answer(status=CLIENT_GONE)
+    response = problems.broken(error, write=request.is_write, reached=request.method != NO_HEAD)
     if response.status == 500:  # noqa: PLR2004
         _log.error("request_crashed", request_id=request.request_id, path=request.path, exc_info=error)
     return response
@@ -149,7 +156,8 @@ def _finisher(gate: Gate, slow_s: float) -> Callable[[ApiRequest, BaseHTTPRespon
 
 
 def _log_request(request: ApiRequest, status: int, elapsed_s: float) -> None:
-    _log.info(
+    write = _log.warning if status >= 500 else _log.info  # noqa: PLR2004
+    write(
         "request_answered",
         request_id=request.request_id,
         method=request.method,

@@ -44,8 +44,10 @@ async def read_body(request: Request, value_bytes: int) -> bytes:
         async with asyncio.timeout(BODY_TIMEOUT_S):
             body = await _read(request, limit)
     except TimeoutError:
+        _give_up(request)
         raise RequestError("body_timeout", f"the body did not arrive within {BODY_TIMEOUT_S:g} s") from None
     if body is None:
+        _give_up(request)
         raise RequestError(
             "body_too_large", f"the body is too large: expected a value of at most {value_bytes} bytes"
         )
@@ -56,7 +58,10 @@ async def _read(request: Request, limit: int) -> bytes | None:
     """Return the body, or None when there is more than ``limit`` bytes of it."""
     parts: list[bytes] = []
     size = 0
-    if not isinstance(request.stream, Http) or _declared_bytes(request) > limit + DISCARD_BYTES:
+    declared = _declared_bytes(request)
+    if not isinstance(request.stream, Http) or declared > limit + DISCARD_BYTES:
+        return None
+    if declared > limit and "expect" in request.headers:
         return None
     while (part := await request.stream.read()) is not None:
         size += len(part)
@@ -67,6 +72,13 @@ async def _read(request: Request, limit: int) -> bytes | None:
         else:
             parts.clear()
     return b"".join(parts) if size <= limit else None
+
+
+def _give_up(request: Request) -> None:
+    """Wait for no more of the body: the connection is closed once the answer is sent."""
+    if isinstance(request.stream, Http):
+        request.stream.request_body = None
+        request.stream.keep_alive = False
 
 
 def _declared_bytes(request: Request) -> int:

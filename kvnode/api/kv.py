@@ -8,9 +8,9 @@ from __future__ import annotations
 from urllib.parse import parse_qsl
 
 import msgspec
-from sanic.response import HTTPResponse
 
 from kvnode.api import problems
+from kvnode.api.answers import Answer, spliced
 from kvnode.api.body import read_body, require_json
 from kvnode.api.etags import etag, matches, parse_tags, write_condition
 from kvnode.api.json_door import check_put_body
@@ -22,7 +22,6 @@ from kvnode.core.operations import Condition, Kind, Operation, Outcome, Status
 from kvnode.errors import RequestError
 
 PREFIX = "/kv/"
-JSON = "application/json"
 NOTE = b',"note":"background_write_active"'
 CONSISTENCIES = {"linearizable": False, "local": True}
 
@@ -36,7 +35,7 @@ class KeyResource:
         self._value_bytes = limits.value_bytes
         self._timeout_s = limits.request_timeout_ms / 1000
 
-    async def get(self, request: ApiRequest) -> HTTPResponse:
+    async def get(self, request: ApiRequest) -> Answer:
         """Read a key: 200, 304, 404 or a problem."""
         key = parse_key(request.key_text(PREFIX))
         local = _parse_consistency(request.query_string)
@@ -51,7 +50,7 @@ class KeyResource:
             return problems.condition_failed(str(outcome.version))
         headers = {"etag": etag(outcome.version), "cache-control": "no-cache"}
         if if_none_match is not None and matches(if_none_match, outcome.version, strongly=False):
-            return HTTPResponse(None, 304, headers)
+            return Answer(None, 304, headers)
         body = b'{"found":true,"value":%b,"node_id":%d,"version":"%b","key":%b,"leader_id":%b%b}' % (
             outcome.value,
             outcome.node or self._worker,
@@ -60,9 +59,9 @@ class KeyResource:
             _leader(outcome),
             b',"consistency":"local"' if local else b"",
         )
-        return HTTPResponse(body, 200, headers, JSON)
+        return spliced(body, 200, headers)
 
-    async def put(self, request: ApiRequest) -> HTTPResponse:
+    async def put(self, request: ApiRequest) -> Answer:
         """Write a key: 200 or a problem."""
         key = parse_key(request.key_text(PREFIX))
         _refuse_parameters(request.query_string)
@@ -75,7 +74,7 @@ class KeyResource:
             )
         return await self._write(Operation(Kind.PUT, key, value, condition, request_id=request.trace_id))
 
-    async def delete(self, request: ApiRequest) -> HTTPResponse:
+    async def delete(self, request: ApiRequest) -> Answer:
         """Delete a key: 200, 404 when there is none, or a problem."""
         key = parse_key(request.key_text(PREFIX))
         _refuse_parameters(request.query_string)
@@ -84,7 +83,7 @@ class KeyResource:
             Operation(Kind.DELETE, key, condition=condition, request_id=request.trace_id)
         )
 
-    async def _write(self, operation: Operation) -> HTTPResponse:
+    async def _write(self, operation: Operation) -> Answer:
         outcome = await self._execute(operation)
         if outcome.status is Status.ABSENT:
             return self._absent(operation.key, outcome)
@@ -101,18 +100,18 @@ class KeyResource:
                 _leader(outcome),
             )
         )
-        return HTTPResponse(body, 200, {"etag": etag(outcome.version)}, JSON)
+        return spliced(body, 200, {"etag": etag(outcome.version)})
 
     async def _execute(self, operation: Operation) -> Outcome:
         return await self._service.execute(operation, self._timeout_s)
 
-    def _absent(self, key: str, outcome: Outcome) -> HTTPResponse:
+    def _absent(self, key: str, outcome: Outcome) -> Answer:
         """Answer that a key has no value: a normal answer, so no problem."""
         body = b'{"found":false,"key":%b,"node_id":%d}' % (
             msgspec.json.encode(key),
             outcome.node or self._worker,
         )
-        return HTTPResponse(body, 404, content_type=JSON)
+        return spliced(body, 404)
 
 
 def _leader(outcome: Outcome) -> bytes:

@@ -11,14 +11,16 @@ from http import HTTPStatus
 from typing import Literal
 
 import msgspec
-from sanic.exceptions import MethodNotAllowed, PayloadTooLarge, SanicException
-from sanic.response import HTTPResponse
+from sanic.exceptions import BadRequest, MethodNotAllowed, NotFound, PayloadTooLarge, SanicException
 
+from kvnode.api.answers import Answer
 from kvnode.core.operations import Outcome, Status
 from kvnode.errors import RequestError
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
+HEAD_BYTES = 16384
+RESOURCES = "/kv/{key}, /partition/{key}, /healthz, /readyz, /status, /metrics"
 
 Stored = Literal["not_stored", "unknown"]
 
@@ -67,13 +69,13 @@ _FAILURES: dict[Status, tuple[int, str, str, Stored]] = {
 }
 
 
-def refused(error: RequestError, *, write: bool) -> HTTPResponse:
+def refused(error: RequestError, *, write: bool) -> Answer:
     """Answer a request that is wrong in itself."""
     status, title = _REFUSALS[error.kind]
     return _answer(error.kind, title, status, error.detail, outcome="not_stored" if write else None)
 
 
-def failed(outcome: Outcome, *, write: bool) -> HTTPResponse:
+def failed(outcome: Outcome, *, write: bool) -> Answer:
     """Answer with an operation's failure (any status but OK and ABSENT)."""
     status, kind, title, stored = _FAILURES[outcome.status]
     version = None
@@ -83,42 +85,47 @@ def failed(outcome: Outcome, *, write: bool) -> HTTPResponse:
     return _answer(kind, title, status, detail, outcome=stored if write else None, version=version)
 
 
-def condition_failed(version: str) -> HTTPResponse:
+def condition_failed(version: str) -> Answer:
     """Answer a read whose If-Match names other versions than the current one."""
     detail = "the current version is none of those that If-Match names"
     return _answer("condition_failed", "Condition failed", 412, detail, version=version)
 
 
-def overloaded(limit: int, *, write: bool) -> HTTPResponse:
+def overloaded(limit: int, *, write: bool) -> Answer:
     """Answer a request that is refused before anything was done for it."""
     detail = f"this worker already answers {limit} requests: try again, or another worker"
     return failed(Outcome(Status.OVERLOADED, reason=detail), write=write)
 
 
-def broken(error: BaseException, *, write: bool) -> HTTPResponse:
+def broken(error: Exception, *, write: bool, reached: bool) -> Answer:
     """Answer whatever else was raised: by Sanic, or by a defect of ours (500).
 
-    A write that reached its handler may have been carried out: from 500 up its outcome is unknown.
+    ``reached``: the request's head was read. A write whose answer is 500 or more may have been
+    carried out: its outcome is unknown.
     """
-    status, detail, headers = 500, "internal error: the worker's log says more", {}
-    if isinstance(error, SanicException):
-        status, detail = error.status_code, str(error)
-        headers = _headers_of(error)
-        if isinstance(error, PayloadTooLarge) and "header" in detail:
-            status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-    elif not isinstance(error, Exception):
-        status, detail = 503, "the request was given up while it was being answered"
+    status, detail = _describe(error, reached=reached)
+    headers = {"allow": ", ".join(error.allowed_methods or ())} if isinstance(error, MethodNotAllowed) else {}
     outcome: Stored = "unknown" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "not_stored"
     title = HTTPStatus(status).phrase
     kind = title.lower().replace(" ", "_").replace("-", "_")
     return _answer(kind, title, status, detail, outcome=outcome if write else None, headers=headers)
 
 
-def _headers_of(error: SanicException) -> dict[str, str]:
-    """Keep what must stand in the head: 405 names the methods allowed."""
-    if not isinstance(error, MethodNotAllowed):
-        return {}
-    return {"allow": ", ".join(sorted(error.headers.get("Allow", "").split(", ")))}
+def _describe(error: Exception, *, reached: bool) -> tuple[int, str]:
+    """Return the status of an error, and what is wrong in words that a client can use."""
+    match error:
+        case NotFound():
+            return 404, f"no such resource: expected one of {RESOURCES}"
+        case MethodNotAllowed():
+            expected = ", ".join(error.allowed_methods or ())
+            return 405, f"{error.method!r:.20} is not allowed here: expected one of {expected}"
+        case PayloadTooLarge() if not reached:
+            return 431, f"the request's head is too large: expected at most {HEAD_BYTES} bytes"
+        case BadRequest() if not reached:
+            return 400, "the request's head cannot be read: expected HTTP/1.1 with an ASCII target"
+        case SanicException():
+            return error.status_code, str(error)
+    return 500, "internal error: the worker's log says more"
 
 
 def _answer(
@@ -130,10 +137,10 @@ def _answer(
     outcome: Stored | None = None,
     version: str | None = None,
     headers: Mapping[str, str] | None = None,
-) -> HTTPResponse:
+) -> Answer:
     """Render a problem; a 503 says when to try again."""
     head = dict(headers or {})
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         head["retry-after"] = str(RETRY_AFTER_S)
     problem = Problem(f"urn:kvnode:problem:{kind}", title, status, detail, outcome, version)
-    return HTTPResponse(msgspec.json.encode(problem), status, head, CONTENT_TYPE)
+    return Answer(msgspec.json.encode(problem), status, head, CONTENT_TYPE)

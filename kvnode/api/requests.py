@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from random import random
 from secrets import token_hex
 from time import perf_counter
 from typing import Any
 
-from sanic.exceptions import BadURL, URITooLong
+from sanic.exceptions import BadURL, MethodNotAllowed, URITooLong
 from sanic.request import Request
 from sanic.router import Router
 
@@ -16,6 +17,8 @@ from kvnode.errors import RequestError
 
 REQUEST_ID_HEADER = "x-request-id"
 KEYED_ROUTES = ("/kv/", "/partition/")
+
+METHODS = ("DELETE", "GET", "HEAD", "PUT")
 
 _REQUEST_ID = re.compile(r"[\x20-\x7e]{1,128}")
 _WRITES = frozenset({"PUT", "DELETE"})
@@ -37,9 +40,10 @@ class ApiRequest(Request):
         self.started_s = perf_counter()
         try:
             super().__init__(url_bytes, *args, **kwargs)
-        except (BadURL, URITooLong) as error:
+            self.path  # noqa: B018 - fails if the target has none
+        except (BadURL, URITooLong, AttributeError):
             super().__init__(b"*", *args, **kwargs)
-            self.fault = RequestError("invalid_target", f"{error}: expected a path like /kv/my-key")
+            self.fault = RequestError("invalid_target", "the target is no path: expected one like /kv/my-key")
         if b"#" in url_bytes:
             self.fault = RequestError("invalid_target", "# in the request target: expected %23")
         self.request_id = self._identify()
@@ -83,4 +87,14 @@ class KeyRouter(Router):
         for prefix in KEYED_ROUTES:
             if path.startswith(prefix):
                 path = prefix + "-"
-        return super().get(path, method, None)
+        try:
+            return super().get(path, method, None)
+        except MethodNotAllowed:
+            allowed = [other for other in METHODS if self._has(path, other)]
+            raise MethodNotAllowed(method=method, allowed_methods=allowed) from None
+
+    def _has(self, path: str, method: str) -> bool:
+        with suppress(MethodNotAllowed):
+            super().get(path, method, None)
+            return True
+        return False

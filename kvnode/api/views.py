@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import msgspec
-from sanic.response import HTTPResponse
-
 from kvnode import metrics
+from kvnode.api.answers import Answer, encoded
 from kvnode.api.gate import Gate
 from kvnode.api.keys import parse_key
 from kvnode.api.requests import ApiRequest
@@ -13,6 +11,7 @@ from kvnode.api.service import KeyService
 from kvnode.config import ClusterConfig
 
 PREFIX = "/partition/"
+FRESH = {"cache-control": "no-store"}
 
 
 class Views:
@@ -24,12 +23,12 @@ class Views:
         self._gate = gate
         self._addresses = {entry.id: f"http://{entry.rest}" for entry in cluster.workers}
 
-    async def partition(self, request: ApiRequest) -> HTTPResponse:
+    async def partition(self, request: ApiRequest) -> Answer:
         """Tell where a key lives: the ring's primary, all replicas, the leader now (null: unknown)."""
         key = parse_key(request.key_text(PREFIX))
         place = self._service.place(key)
         primary = place.replicas[0]
-        return _answer(
+        return encoded(
             {
                 "key": key,
                 "partition": place.partition,
@@ -38,33 +37,27 @@ class Views:
                 "replica_node_ids": place.replicas,
                 "replica_addresses": [self._addresses[worker] for worker in place.replicas],
                 "leader_id": place.leader or None,
-            }
+            },
+            headers=FRESH,
         )
 
-    async def healthz(self, _request: ApiRequest) -> HTTPResponse:
+    async def healthz(self, _request: ApiRequest) -> Answer:
         """Liveness: the process answers."""
-        return _answer({"status": "ok", "worker": self._worker})
+        return encoded({"status": "ok", "worker": self._worker}, headers=FRESH)
 
-    async def readyz(self, _request: ApiRequest) -> HTTPResponse:
+    async def readyz(self, _request: ApiRequest) -> Answer:
         """Readiness: 503 with reasons while requests should go elsewhere."""
         reasons = list(self._service.readiness())
         if self._gate.draining:
             reasons.append("the REST server is draining")
         state = self._service.status().state
         answer = {"ready": not reasons, "state": state, "reasons": reasons}
-        return _answer(answer, 503 if reasons else 200)
+        return encoded(answer, 503 if reasons else 200, FRESH)
 
-    async def status(self, _request: ApiRequest) -> HTTPResponse:
+    async def status(self, _request: ApiRequest) -> Answer:
         """Return this worker's own status."""
-        return _answer(self._service.status())
+        return encoded(self._service.status(), headers=FRESH)
 
-    async def metrics(self, _request: ApiRequest) -> HTTPResponse:
+    async def metrics(self, _request: ApiRequest) -> Answer:
         """Return all metrics in Prometheus' text format."""
-        return HTTPResponse(metrics.render(), 200, _FRESH, metrics.CONTENT_TYPE)
-
-
-_FRESH = {"cache-control": "no-store"}
-
-
-def _answer(value: object, status: int = 200) -> HTTPResponse:
-    return HTTPResponse(msgspec.json.encode(value), status, _FRESH, "application/json")
+        return Answer(metrics.render(), 200, dict(FRESH), metrics.CONTENT_TYPE)

@@ -17,8 +17,8 @@ TERM = 3
 class MemoryService:
     """A dict with versions. ``operations`` is what was executed, in order.
 
-    ``answer`` (if set) decides instead of the dict; ``held`` (if set) is waited for before anything
-    is answered; ``waiting`` counts who waits there.
+    ``answer`` (if set) decides instead of the dict. Between ``hold`` and ``release`` nothing is
+    answered; ``waiting`` counts who waits.
     """
 
     def __init__(self, cluster: ClusterConfig, worker: int) -> None:
@@ -30,23 +30,31 @@ class MemoryService:
         self.leader = worker
         self.pending = 1
         self.answer: Callable[[Operation], Outcome] | None = None
-        self.held: asyncio.Event | None = None
+        self._released = asyncio.Event()
+        self._released.set()
         self.waiting = 0
         self.timeout_s = 0.0
 
     async def execute(self, operation: Operation, timeout_s: float) -> Outcome:
         """Do what a cluster would."""
         self.timeout_s = timeout_s
-        if self.held is not None:
-            self.waiting += 1
-            try:
-                await self.held.wait()
-            finally:
-                self.waiting -= 1
+        self.waiting += 1
+        try:
+            await self._released.wait()
+        finally:
+            self.waiting -= 1
         self.operations.append(operation)
         if self.answer is not None:
             return self.answer(operation)
         return self._get(operation.key) if operation.kind is Kind.GET else self._write(operation)
+
+    def hold(self) -> None:
+        """Let what is executed from now on wait."""
+        self._released.clear()
+
+    def release(self) -> None:
+        """Let it go on."""
+        self._released.set()
 
     def place(self, key: str) -> Place:
         """Ask the ring."""
