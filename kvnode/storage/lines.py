@@ -1,0 +1,202 @@
+"""The format of the log: one JSON object a line, its checksum last.
+
+    {"t":"v","p":17,"k":"user:1","a":[3,1],"ver":[3,1,42],"prev":[2,4,7],"v":{"name":"Ada"},"crc":…}
+
+``t`` is the kind: ``h`` a segment's header, ``v`` a value, ``d`` a tombstone (as ``v``, without a
+value), ``p`` a promise, ``f`` a floor, ``w`` the right to vote; hint files have ``i`` and ``e``.
+``c`` is 1 in a copied record and else left out. ``crc`` is the CRC-32 of the line's bytes before
+its last ``,"crc":``. A kind or a field that is not known is refused: it was written by a later
+release, and a guess would lose data. Lines are built by hand because every write passes here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from zlib import crc32
+
+import msgspec
+
+from kvnode.core.records import Record
+from kvnode.core.versions import Ballot, Version
+
+FORMAT = 1
+"""The version of the log's format; a segment of another is refused."""
+
+_CRC = b',"crc":'
+_encode_text = msgspec.json.Encoder().encode
+
+
+class LineError(Exception):
+    """The bytes are no line of ours. The text says why; where is known to whoever read them."""
+
+
+class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False, kw_only=True, tag_field="t"):
+    """What all kinds share."""
+
+    crc: int = 0
+
+
+class HeaderLine(_Line, frozen=True, tag="h"):
+    """A segment's first line.
+
+    ``place`` orders segments: a segment that a merge made stands where the last of those it
+    ``replaces`` stood. It holds no line that was out of date when ``clean`` was the newest place.
+    """
+
+    format: int
+    cluster: str
+    worker: int
+    incarnation: str
+    partitions: int
+    segment: int
+    place: int
+    clean: int = 0
+    replaces: tuple[int, ...] = ()
+
+
+class _KeyLine(_Line, frozen=True):
+    """A record of a key. In hint files ``at`` (offset, length) stands in place of the value."""
+
+    p: int
+    k: str
+    a: Ballot
+    ver: Version
+    prev: Version | None
+    c: int = 0
+    at: tuple[int, int] | None = None
+
+
+class ValueLine(_KeyLine, frozen=True, tag="v"):
+    """A record with its value."""
+
+    v: msgspec.Raw = msgspec.Raw()
+
+
+class TombstoneLine(_KeyLine, frozen=True, tag="d"):
+    """A record of a deletion."""
+
+
+class PromiseLine(_Line, frozen=True, tag="p"):
+    """A partition's promise."""
+
+    p: int
+    b: Ballot
+
+
+class FloorLine(_Line, frozen=True, tag="f"):
+    """A partition's floor."""
+
+    p: int
+    ver: Version
+
+
+class VotingLine(_Line, frozen=True, tag="w"):
+    """A partition's right to vote."""
+
+    p: int
+
+
+class HintLine(_Line, frozen=True, tag="i"):
+    """A hint file's first line: the segment that it stands for."""
+
+    format: int
+    segment: int
+
+
+class HintEndLine(_Line, frozen=True, tag="e"):
+    """A hint file's last line: the CRC-32 of all bytes before it, and the segment's size in bytes."""
+
+    sum: int
+    bytes: int
+
+
+KeyLine = ValueLine | TombstoneLine
+StateLine = PromiseLine | FloorLine | VotingLine
+Line = HeaderLine | KeyLine | StateLine | HintLine | HintEndLine
+
+_decode: Callable[[bytes], Line] = msgspec.json.Decoder(Line).decode
+
+
+def seal(body: bytes) -> bytes:
+    """Add the checksum and the line break to a line's body."""
+    return b'%b,"crc":%d}\n' % (body, crc32(body))
+
+
+def check(line: bytes) -> int:
+    """Return where a sealed line's body ends. Raises LineError when its checksum is wrong."""
+    end = line.rfind(_CRC)
+    if end < 0 or line[end:] != b',"crc":%d}\n' % crc32(memoryview(line)[:end]):
+        raise LineError("the checksum is wrong")
+    return end
+
+
+def encode_head(record: Record) -> bytes:
+    """Return a record's line up to its value: all that the index knows of it."""
+    term, worker = record.accepted
+    head = b'{"t":"%b","p":%d,"k":%b,"a":[%d,%d],"ver":[%d,%d,%d]' % (
+        b"d" if record.value is None else b"v",
+        record.partition,
+        _encode_text(record.key),
+        term,
+        worker,
+        *record.version,
+    )
+    if record.previous is None:
+        head += b',"prev":null'
+    else:
+        head += b',"prev":[%d,%d,%d]' % record.previous
+    return head + b',"c":1' if record.copied else head
+
+
+def encode_record(record: Record) -> bytes:
+    """Return a record's line. The value must be one line of JSON, which is not checked further."""
+    value = record.value
+    if value is None:
+        return seal(encode_head(record))
+    if b"\n" in value:
+        raise ValueError("a value must not hold a line break")
+    return seal(b'%b,"v":%b' % (encode_head(record), value))
+
+
+def encode_promise(partition: int, ballot: Ballot) -> bytes:
+    """Return the line of a promise."""
+    return seal(b'{"t":"p","p":%d,"b":[%d,%d]' % (partition, *ballot))
+
+
+def encode_floor(partition: int, version: Version) -> bytes:
+    """Return the line of a floor."""
+    return seal(b'{"t":"f","p":%d,"ver":[%d,%d,%d]' % (partition, *version))
+
+
+def encode_voting(partition: int) -> bytes:
+    """Return the line of the right to vote."""
+    return seal(b'{"t":"w","p":%d' % partition)
+
+
+def encode_struct(line: HeaderLine | HintLine | HintEndLine) -> bytes:
+    """Return a line that is written seldom; its ``crc`` is set here."""
+    return seal(_encode_text(line).rsplit(_CRC, 1)[0])
+
+
+def decode(line: bytes) -> Line:
+    """Read a whole line, its line break included. Raises LineError for anything but what was written."""
+    check(line)
+    try:
+        return _decode(line)
+    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise LineError(str(error)) from error
+
+
+def hint_of(line: bytes, offset: int) -> bytes:
+    """Return the hint of a value's or tombstone's line: the value gives way to where the line stands."""
+    end = line.find(b',"v":') if line.startswith(b'{"t":"v"') else line.rfind(_CRC)
+    return seal(b'%b,"at":[%d,%d]' % (line[:end], offset, len(line)))
+
+
+def value_of(line: bytes, head: bytes) -> bytes:
+    """Return the value from a record's line that must begin with ``head``. Raises LineError."""
+    end = check(line)
+    start = len(head) + len(b',"v":')
+    if line[:start] != head + b',"v":':
+        raise LineError("another record stands here")
+    return line[start:end]

@@ -1,0 +1,124 @@
+"""The log: its segments, and where the next line goes.
+
+Rotation is decided when a line is appended, on the caller's thread, so that every line's place is
+known at once. A new segment begins with its header and all partitions' states: older segments are
+never needed for those. After a restart the log goes on in a new segment.
+
+``lock`` guards everything here, the committer's queue and the keydirs' entries; methods that say so
+expect the caller to hold it. The event loop appends and reads, the writer takes batches, the
+background thread moves lines: each holds it for microseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Lock
+
+from kvnode.core.identity import Identity
+from kvnode.errors import DamageError, StorageError
+from kvnode.storage.commit import Committer
+from kvnode.storage.disk import Disk
+from kvnode.storage.partitions import PartitionStates
+from kvnode.storage.segment import Segment, encode_header
+
+
+class Log:
+    """All segments of a data folder. ``on_durable`` and ``on_failure``: see ``Committer``."""
+
+    def __init__(
+        self,
+        disk: Disk,
+        identity: Identity,
+        states: PartitionStates,
+        segments: dict[int, Segment],
+        segment_bytes: int,
+        on_durable: Callable[[int], None],
+        on_failure: Callable[[BaseException], None],
+    ) -> None:
+        self.disk = disk
+        self.identity = identity
+        self.states = states
+        self.segments = segments
+        self.segment_bytes = segment_bytes
+        self.retired: dict[int, Segment] = {}
+        self.lock = Lock()
+        self.committer = Committer(disk, self.lock, on_durable, on_failure)
+        self.on_sealed: Callable[[], None] = lambda: None
+        self._active: Segment | None = None
+        self._head = 0
+        self._newest = max(segments, default=0)
+
+    def append(self, line: bytes) -> tuple[Segment, int]:
+        """Queue a line; return its segment and offset. The caller holds the lock."""
+        active = self._active
+        if active is None or (active.size + len(line) > self.segment_bytes and active.size > self._head):
+            active = self._rotate()
+        offset = self.committer.enqueue(active, line)
+        self.committer.appended_lsn += 1
+        return active, offset
+
+    def append_state(self, line: bytes) -> int:
+        """Queue a line that is no record, and return its lsn. The caller holds the lock."""
+        self.append(line)
+        return self.committer.appended_lsn
+
+    def read(self, number: int, offset: int, length: int) -> bytes | None:
+        """Return a line, or None where that segment is gone. Raises DamageError, StorageError."""
+        with self.lock:
+            segment = self.segments.get(number) or self.retired.get(number)
+            if segment is None:
+                return None
+            line = self.committer.unwritten(segment, offset)
+            if line is not None:
+                return line
+            file = segment.opened()
+            try:
+                line = file.read(offset, length)
+            except OSError as error:
+                raise StorageError(f"{file.name} cannot be read at byte {offset}: {error}") from error
+        if len(line) < length:
+            raise DamageError(file.name, offset, f"the file ends before the line's {length} bytes")
+        return line
+
+    def take_number(self) -> int:
+        """Return a number for a new segment. The caller holds the lock."""
+        self._newest += 1
+        return self._newest
+
+    def replace(self, segments: list[Segment], merged: Segment) -> None:
+        """Let ``merged`` stand for segments that nothing in the index points at any more."""
+        with self.lock:
+            for segment in segments:
+                self.retired[segment.number] = self.segments.pop(segment.number)
+            merged.hinted = True
+
+    def close_retired(self, numbers: list[int]) -> None:
+        """Close replaced segments: a record read from them now would have been replaced long ago."""
+        with self.lock:
+            files = [self.retired.pop(number).opened() for number in numbers]
+        for file in files:
+            file.close()
+
+    def disk_bytes(self) -> int:
+        """Return the size of all segments, lines on their way included."""
+        with self.lock:
+            return sum(segment.size for segment in self.segments.values())
+
+    def close(self) -> None:
+        """Close all files; the committer is closed already."""
+        for segment in [*self.segments.values(), *self.retired.values()]:
+            if segment.file is not None:
+                segment.file.close()
+
+    def _rotate(self) -> Segment:
+        """Begin a new segment; the caller holds the lock."""
+        number = self.take_number()
+        segment = Segment(number, number)
+        head = encode_header(self.identity, len(self.states.voting), segment) + self.states.encode()
+        self.committer.enqueue(segment, head)
+        self.segments[number] = segment
+        if self._active is not None:
+            self._active.sealed = True
+            self.on_sealed()
+        self._active, self._head = segment, len(head)
+        return segment

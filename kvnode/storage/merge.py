@@ -1,0 +1,230 @@
+"""Merge: sealed segments with much dead data are rewritten without it, while the store is in use.
+
+Only lines that are their key's newest are copied, so that the new segment may stand where the last
+of the old ones stood. In order: copy to a temporary file and sync it; wait until everything that
+made a line dead is durable itself; give the file its name and sync the folder, which is the moment
+of the merge (its header names what it replaces, and recovery removes that); point the index at it,
+a few keys at a time; remove the old files. They stay readable for as long as somebody may hold an
+entry from before.
+
+A tombstone that the index has forgotten is dropped only when no older segment can hold an older line of
+its key: such a line would bring the deleted value back at the next start.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from itertools import islice
+
+import structlog
+
+from kvnode.errors import DamageError, StorageError
+from kvnode.storage.disk import File
+from kvnode.storage.hints import HintWriter, create_temporary, read_hint
+from kvnode.storage.keydir import Keydir, moved, place_of
+from kvnode.storage.lines import KeyLine, Line, TombstoneLine
+from kvnode.storage.log import Log
+from kvnode.storage.segment import TEMPORARY, Segment, encode_header, hint_name, read_lines, segment_name
+
+STEP_BYTES = 1 << 16
+_REPOINT_LINES = 256
+_SMALL_RUN = 4
+
+_log = structlog.get_logger(__name__)
+
+
+class Merge:
+    """One merge of adjacent segments, all at rest. ``steps`` does it, a little at a time."""
+
+    def __init__(self, log: Log, keydirs: list[Keydir], inputs: list[Segment]) -> None:
+        self._log = log
+        self._keydirs = keydirs
+        self._inputs = inputs
+        self._buffer: list[bytes] = []
+        self._old_segments = array("Q")
+        self._old_offsets = array("Q")
+        with log.lock:
+            place = inputs[-1].place
+            at_rest = [segment for segment in log.segments.values() if segment.at_rest]
+            clean = max(segment.place for segment in at_rest)
+            older = [s for s in log.segments.values() if s.place < place and s not in inputs]
+            self._drops = all(segment.clean >= place for segment in older)
+            self._merged = Segment(log.take_number(), place, clean)
+            self._merged.sealed = True
+
+    def steps(self) -> Iterator[int]:
+        """Do the merge, yielding the bytes handled (0: waiting). Raises DamageError, OSError."""
+        name = segment_name(self._merged.number)
+        temporary = create_temporary(self._log.disk, name)
+        hints = HintWriter(self._log.disk, self._merged.number)
+        try:
+            yield from self._copy_all(temporary, hints)
+        finally:
+            temporary.close()
+            hints.close()
+        yield from self._settle()
+        self._commit(name)
+        yield from self._repoint()
+        self._log.replace(self._inputs, self._merged)
+        self._remove_inputs()
+
+    def abandon(self) -> None:
+        """Remove what a merge that could not go on has left."""
+        number = self._merged.number
+        left = {name + TEMPORARY for name in (segment_name(number), hint_name(number))}
+        for name in left.union([hint_name(number)]).intersection(self._log.disk.names()):
+            self._log.disk.remove(name)
+
+    def _copy_all(self, file: File, hints: HintWriter) -> Iterator[int]:
+        """Copy what lives of all inputs, durably."""
+        replaces = tuple(segment.number for segment in self._inputs)
+        merged = self._merged
+        header = encode_header(self._log.identity, len(self._keydirs), merged, replaces)
+        merged.overhead = len(header)
+        self._add(header)
+        for segment in self._inputs:
+            try:
+                yield from self._copy(segment, file, hints)
+            except DamageError:
+                segment.damaged = True
+                raise
+        self._flush(file)
+        file.sync()
+        hints.finish(merged.size)
+
+    def _copy(self, segment: Segment, file: File, hints: HintWriter) -> Iterator[int]:
+        """Copy what lives of one segment."""
+        cost = 0
+        for offset, line, meaning in read_lines(segment.opened(), segment.size):
+            if isinstance(meaning, KeyLine) and self._lives(segment.number, offset, meaning):
+                hints.add(line, meaning, self._merged.size)
+                self._old_segments.append(segment.number)
+                self._old_offsets.append(offset)
+                self._add(line)
+            cost += len(line)
+            if cost >= STEP_BYTES:
+                self._flush(file)
+                yield cost
+                cost = 0
+        yield cost
+
+    def _lives(self, number: int, offset: int, line: KeyLine) -> bool:
+        """Whether a record's line must be kept."""
+        packed = self._keydirs[line.p].packed.get(line.k)
+        if packed is not None:
+            return place_of(packed)[:2] == (number, offset)
+        return isinstance(line, TombstoneLine) and not self._drops
+
+    def _add(self, line: bytes) -> None:
+        """Gather a line for the new segment."""
+        self._buffer.append(line)
+        self._merged.size += len(line)
+
+    def _flush(self, file: File) -> None:
+        """Write what has gathered."""
+        data = b"".join(self._buffer)
+        file.write(self._merged.size - len(data), data)
+        self._buffer = []
+
+    def _settle(self) -> Iterator[int]:
+        """Wait until all that was appended while lines were judged dead is durable."""
+        committer = self._log.committer
+        judged = committer.appended_lsn
+        while committer.durable_lsn < judged:
+            yield 0
+
+    def _commit(self, name: str) -> None:
+        """Put the new segment in the old ones' place, for good."""
+        self._log.disk.rename(name + TEMPORARY, name)
+        self._log.disk.sync_folder()
+        self._merged.file = self._log.disk.open(name)
+        self._merged.written = self._merged.size
+        with self._log.lock:
+            self._log.segments[self._merged.number] = self._merged
+
+    def _repoint(self) -> Iterator[int]:
+        """Point the index at the new segment wherever it still points at the old ones."""
+        hint = read_hint(self._log.disk, self._merged.number, self._merged.size)
+        if hint is None:
+            raise StorageError(f"{hint_name(self._merged.number)}: cannot be read back")
+        moves = zip(self._old_segments, self._old_offsets, hint, strict=True)
+        while batch := list(islice(moves, _REPOINT_LINES)):
+            with self._log.lock:
+                for number, offset, line in batch:
+                    self._move(number, offset, line)
+            yield len(batch)
+
+    def _move(self, number: int, offset: int, line: Line) -> None:
+        """Point one key at its new line, unless it was written or forgotten meanwhile."""
+        if not isinstance(line, KeyLine) or line.at is None:
+            return
+        entries = self._keydirs[line.p].packed
+        packed = entries.get(line.k)
+        if packed is None:
+            self._merged.forgotten += line.at[1] if isinstance(line, TombstoneLine) else 0
+        elif place_of(packed)[:2] == (number, offset):
+            entries[line.k] = moved(packed, self._merged.number, line.at[0])
+            self._merged.live += line.at[1]
+
+    def _remove_inputs(self) -> None:
+        """Remove the old segments' files."""
+        disk = self._log.disk
+        names = disk.names()
+        for segment in self._inputs:
+            disk.remove(segment_name(segment.number))
+            if hint_name(segment.number) in names:
+                disk.remove(hint_name(segment.number))
+        disk.sync_folder()
+        _log.info(
+            "segments_merged",
+            inputs=[segment.number for segment in self._inputs],
+            output=self._merged.number,
+            before_bytes=sum(segment.size for segment in self._inputs),
+            after_bytes=self._merged.size,
+        )
+
+
+def choose(segments: list[Segment], segment_bytes: int) -> list[Segment]:
+    """Return the segments to merge next, none if it is not worth it.
+
+    ``segments`` are all that are at rest, in order of place. In this order: segments of which more
+    than half is dead; segments in the way of forgotten tombstones, once those are a quarter of all;
+    runs of small segments. What is chosen yields at most ``segment_bytes``, or is one segment.
+    """
+    for index, segment in enumerate(segments):
+        if segment.dead * 2 > segment.size and not segment.damaged:
+            return _run(segments, index, segment_bytes)
+    return _choose_forgotten(segments) or _choose_small(segments, segment_bytes)
+
+
+def _run(segments: list[Segment], index: int, segment_bytes: int) -> list[Segment]:
+    """Return a segment and those after it that are also sparse or small, as far as they fit one."""
+    run: list[Segment] = []
+    total = 0
+    for segment in segments[index:]:
+        total += segment.size - segment.dead
+        worth = segment.dead * 2 > segment.size or segment.size * 4 < segment_bytes
+        if segment.damaged or (run and (total > segment_bytes or not worth)):
+            break
+        run.append(segment)
+    return run
+
+
+def _choose_forgotten(segments: list[Segment]) -> list[Segment]:
+    """Return the first segment that must be rewritten before forgotten tombstones can go."""
+    forgotten = sum(segment.forgotten for segment in segments)
+    if forgotten * 4 <= sum(segment.size for segment in segments) or any(s.damaged for s in segments):
+        return []
+    last = max(segment.place for segment in segments if segment.forgotten)
+    return [s for s in segments if s.forgotten or s.clean < last][:1]
+
+
+def _choose_small(segments: list[Segment], segment_bytes: int) -> list[Segment]:
+    """Return a run of small segments, such as restarts leave."""
+    for index in range(len(segments) - _SMALL_RUN + 1):
+        run = segments[index : index + _SMALL_RUN]
+        small = sum(segment.size for segment in run) * _SMALL_RUN <= segment_bytes
+        if small and not any(segment.damaged for segment in run):
+            return run
+    return []

@@ -1,0 +1,148 @@
+"""A segment: one append-only file of the log, what the store knows of it, and how it is read.
+
+Segments have numbers, which are never used twice while it matters, and places, which order them: a
+later line of a key wins. A segment made by appending has its number as its place; one made by a
+merge has a new number and the place of the last segment that it replaces.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from kvnode.core.identity import Identity
+from kvnode.errors import DamageError, StorageError
+from kvnode.storage.disk import File
+from kvnode.storage.lines import FORMAT, HeaderLine, Line, LineError, decode, encode_struct
+
+TEMPORARY = ".tmp"
+_NAME = re.compile(r"log-(\d{8,})\.(jsonl|hint)")
+_READ_BYTES = 1 << 20
+
+
+def segment_name(number: int) -> str:
+    """Return the file name of a segment."""
+    return f"log-{number:08d}.jsonl"
+
+
+def hint_name(number: int) -> str:
+    """Return the file name of a segment's hint file."""
+    return f"log-{number:08d}.hint"
+
+
+def numbers(names: list[str], suffix: str) -> list[int]:
+    """Return the numbers of the segments (suffix ``jsonl``) or hint files (``hint``) among names."""
+    found = (_NAME.fullmatch(name) for name in names)
+    return [int(match[1]) for match in found if match is not None and match[2] == suffix]
+
+
+class Segment:
+    """What the store knows of one segment. Guarded by the store's lock.
+
+    ``size`` counts the bytes assigned, ``written`` those that are durable. ``live`` are the bytes of
+    lines that the index points at, ``forgotten`` those of tombstones that it has forgotten,
+    ``overhead`` the header's where no merge can save it.
+    """
+
+    __slots__ = (
+        "clean", "damaged", "file", "forgotten", "hinted", "live", "number", "overhead", "place",
+        "sealed", "size", "written",
+    )  # fmt: skip
+
+    def __init__(self, number: int, place: int, clean: int = 0) -> None:
+        self.number = number
+        self.place = place
+        self.clean = clean
+        self.file: File | None = None
+        self.size = 0
+        self.written = 0
+        self.overhead = 0
+        self.live = 0
+        self.forgotten = 0
+        self.sealed = False
+        self.hinted = False
+        self.damaged = False
+
+    @property
+    def dead(self) -> int:
+        """The bytes that a merge would save."""
+        return self.size - self.live - self.forgotten - self.overhead
+
+    @property
+    def at_rest(self) -> bool:
+        """Nothing will be written to it any more, and what was is durable."""
+        return self.sealed and self.written == self.size
+
+    def opened(self) -> File:
+        """Return the file of a segment that has been written."""
+        if self.file is None:
+            raise StorageError(f"{segment_name(self.number)}: not written yet")
+        return self.file
+
+
+def encode_header(
+    identity: Identity, partitions: int, segment: Segment, replaces: tuple[int, ...] = ()
+) -> bytes:
+    """Return a segment's first line."""
+    return encode_struct(
+        HeaderLine(
+            format=FORMAT,
+            cluster=identity.cluster_id,
+            worker=identity.worker,
+            incarnation=identity.incarnation,
+            partitions=partitions,
+            segment=segment.number,
+            place=segment.place,
+            clean=segment.clean,
+            replaces=replaces,
+        )
+    )
+
+
+def split_lines(file: File, size: int) -> Iterator[tuple[int, bytes]]:
+    """Yield (offset, line) for the first ``size`` bytes of a file; only the last may lack its break."""
+    rest, position = b"", 0
+    while position < size:
+        data = file.read(position, min(_READ_BYTES, size - position))
+        if not data:
+            raise DamageError(file.name, position, f"the file ends before its {size} bytes")
+        lines = (rest + data).split(b"\n")
+        offset = position - len(rest)
+        rest = lines.pop()
+        for line in lines:
+            yield offset, line + b"\n"
+            offset += len(line) + 1
+        position += len(data)
+    if rest:
+        yield size - len(rest), rest
+
+
+def read_lines(file: File, size: int) -> Iterator[tuple[int, bytes, Line]]:
+    """Yield (offset, line, its meaning) of a sealed segment. Raises DamageError, never skips."""
+    for offset, line in split_lines(file, size):
+        yield offset, line, decode_at(file.name, offset, line)
+
+
+def decode_at(name: str, offset: int, line: bytes) -> Line:
+    """Decode a line; raise DamageError with its place if it is none."""
+    try:
+        return decode(line)
+    except LineError as error:
+        raise DamageError(name, offset, str(error)) from error
+
+
+def check_header(line: Line, number: int, identity: Identity, partitions: int) -> HeaderLine:
+    """Return the header if it is one, of this segment, and of this data folder."""
+    name = segment_name(number)
+    if not isinstance(line, HeaderLine) or line.segment != number:
+        raise DamageError(name, 0, "the segment does not begin with its header")
+    if line.format != FORMAT:
+        raise StorageError(f"{name}: format {line.format}; this release reads {FORMAT}")
+    owner = (line.worker, line.incarnation)
+    if owner != (identity.worker, identity.incarnation):
+        raise StorageError(f"{name}: belongs to worker {owner[0]}, incarnation {owner[1]}")
+    if line.cluster not in ("", identity.cluster_id):
+        raise StorageError(f"{name}: belongs to cluster {line.cluster}")
+    if line.partitions != partitions:
+        raise StorageError(f"{name}: written with {line.partitions} partitions, not {partitions}")
+    return line

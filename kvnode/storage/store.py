@@ -1,0 +1,259 @@
+"""The face of storage: one worker's records, promises and identity, in memory and on disk.
+
+It is ``kvnode.core.journal.Journal``, and what the program needs beside that. All methods are for
+one thread, the event loop's; ``start`` adds two of its own, the writer and the tidier. Without
+``start`` nothing becomes durable but by ``committer.step()``, and nothing is merged but by
+``tidier.step()``: so a simulation drives the same code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from kvnode.core.hash_tree import HashTree, bucket_of, entry_hash
+from kvnode.core.identity import Identity
+from kvnode.core.records import Entry, Record
+from kvnode.core.versions import Ballot, Version
+from kvnode.errors import DamageError, StorageError
+from kvnode.storage.disk import Disk
+from kvnode.storage.identity import new_identity, read_identity, write_identity
+from kvnode.storage.keydir import digest_of, pack, place_of, scan, unpack
+from kvnode.storage.lines import (
+    FloorLine,
+    LineError,
+    PromiseLine,
+    VotingLine,
+    encode_floor,
+    encode_head,
+    encode_promise,
+    encode_record,
+    encode_voting,
+    value_of,
+)
+from kvnode.storage.log import Log
+from kvnode.storage.recovery import Recovered, recover
+from kvnode.storage.segment import numbers, segment_name
+from kvnode.storage.tidy import Tidier
+
+
+class Store:
+    """The records of one worker. Open one with ``Store.open``.
+
+    It stays usable in memory after the disk has failed, but nothing becomes durable any more:
+    ``on_failure`` has been called, and the process is expected to stop.
+    """
+
+    def __init__(self, log: Log, recovered: Recovered) -> None:
+        self._log = log
+        self._keydirs = recovered.keydirs
+        self._trees = recovered.trees
+        self._states = recovered.states
+        self.committer = log.committer
+        self.tidier = Tidier(log, recovered.keydirs)
+
+    @classmethod
+    def open(
+        cls,
+        disk: Disk,
+        *,
+        worker: int,
+        partitions: int,
+        segment_bytes: int,
+        on_durable: Callable[[int], None],
+        on_failure: Callable[[BaseException], None],
+    ) -> Store:
+        """Lock the data folder and read it; a blank one gets a new incarnation.
+
+        ``on_durable(lsn)`` and ``on_failure(error)`` are called from the writer's thread (the latter
+        from the tidier's too). Raises LockedError, DamageError, StorageError.
+        """
+        try:
+            disk.lock()
+            try:
+                identity = _own_identity(disk, worker)
+                recovered = recover(disk, identity, partitions)
+            except BaseException:
+                disk.unlock()
+                raise
+        except OSError as error:
+            raise StorageError(f"the data folder cannot be used: {error}") from error
+        log = Log(disk, identity, recovered.states, recovered.segments, segment_bytes, on_durable, on_failure)
+        return cls(log, recovered)
+
+    def start(self) -> None:
+        """Start the writer's and the tidier's thread."""
+        self.committer.start()
+        self.tidier.start()
+
+    def close(self) -> None:
+        """Make everything durable that was appended, end the threads and let the folder go."""
+        self.tidier.close()
+        self.committer.close()
+        self._log.close()
+        self._log.disk.unlock()
+
+    @property
+    def identity(self) -> Identity:
+        """Whose disk this is."""
+        return self._log.identity
+
+    def write_identity(self, identity: Identity) -> None:
+        """Replace the identity, durably before this returns. Raises OSError."""
+        write_identity(self._log.disk, identity)
+        self._log.identity = identity
+
+    @property
+    def appended_lsn(self) -> int:
+        """The number of the newest append."""
+        return self.committer.appended_lsn
+
+    @property
+    def durable_lsn(self) -> int:
+        """All appends up to this number have been written and synced."""
+        return self.committer.durable_lsn
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many keys have a value, and how many are tombstones."""
+        total = sum(len(keydir.packed) for keydir in self._keydirs)
+        tombstones = sum(keydir.tombstones for keydir in self._keydirs)
+        return total - tombstones, tombstones
+
+    @property
+    def disk_bytes(self) -> int:
+        """The size of the log, lines on their way included."""
+        return self._log.disk_bytes()
+
+    def entry(self, partition: int, key: str) -> Entry | None:
+        """Return the newest record of a key as an entry, durable or not."""
+        packed = self._keydirs[partition].packed.get(key)
+        return None if packed is None else unpack(packed)
+
+    def value(self, partition: int, key: str, entry: Entry) -> bytes:
+        """Read an entry's JSON text, checked (the entry is no tombstone).
+
+        An entry that was taken before a merge stays readable for ``tidy.GRACE_S``, and for as long
+        as it is its key's newest. Raises DamageError, and StorageError where it cannot be read.
+        """
+        line = self._log.read(entry.segment, entry.offset, entry.length)
+        if line is None:
+            newest = self.entry(partition, key)
+            if newest is None or newest.rank != entry.rank or newest.segment == entry.segment:
+                raise StorageError(f"version {entry.version} was replaced and is gone")
+            return self.value(partition, key, newest)
+        head = encode_head(
+            Record(partition, key, entry.accepted, entry.version, entry.previous, b"", copied=entry.copied)
+        )
+        try:
+            return value_of(line, head)
+        except LineError as error:
+            raise DamageError(segment_name(entry.segment), entry.offset, str(error)) from error
+
+    def append(self, record: Record) -> int:
+        """Make ``record`` the newest of its key, in the index now and in the log later.
+
+        A tombstone at or below the floor is logged, and forgotten at once.
+        """
+        line = encode_record(record)
+        partition, key = record.partition, record.key
+        entry = Entry(record.accepted, record.version, record.previous, record.value is None, record.copied)
+        digest = entry_hash(key, entry, self._log.identity.worker)
+        bucket = bucket_of(key)
+        with self._log.lock:
+            segment, offset = self._log.append(line)
+            segment.live += len(line)
+            packed = pack(entry, segment.number, offset, len(line), digest)
+            old = self._keydirs[partition].put(key, packed)
+            if old is not None:
+                number, _, length = place_of(old)
+                self._log.segments[number].live -= length
+                digest ^= digest_of(old)
+            self._trees[partition].buckets[bucket] ^= digest
+            if entry.tombstone and entry.version <= self._states.floor[partition]:
+                self._forget(partition, [(key, packed)])
+            return self.committer.appended_lsn
+
+    def promised(self, partition: int) -> Ballot:
+        """Return the highest ballot promised (NO_BALLOT at first)."""
+        return self._states.promised[partition]
+
+    def promise(self, partition: int, ballot: Ballot) -> int:
+        """Promise a ballot. Raises ValueError for one below the highest promised."""
+        promised = self._states.promised[partition]
+        if ballot < promised:
+            raise ValueError(f"partition {partition} has promised {promised}, above {ballot}")
+        if ballot == promised:
+            return self.appended_lsn
+        with self._log.lock:
+            self._states.apply(PromiseLine(p=partition, b=ballot))
+            return self._log.append_state(encode_promise(partition, ballot))
+
+    def floor(self, partition: int) -> Version:
+        """Return the version at or below which absent keys stay absent."""
+        return self._states.floor[partition]
+
+    def raise_floor(self, partition: int, version: Version) -> int:
+        """Raise the floor, and from then on forget tombstones at or below it; a lower one is ignored."""
+        if version <= self._states.floor[partition]:
+            return self.appended_lsn
+        with self._log.lock:
+            self._states.apply(FloorLine(p=partition, ver=version))
+            lsn = self._log.append_state(encode_floor(partition, version))
+            graves = self._keydirs[partition].graves()
+            self._forget(partition, [grave for grave in graves if unpack(grave[1]).version <= version])
+            return lsn
+
+    def voting(self, partition: int) -> bool:
+        """Whether this replica may promise, accept and confirm."""
+        return self._states.voting[partition]
+
+    def set_voting(self, partition: int) -> int:
+        """Let the replica vote: it has copied what the others hold."""
+        if self._states.voting[partition]:
+            return self.appended_lsn
+        with self._log.lock:
+            self._states.apply(VotingLine(p=partition))
+            return self._log.append_state(encode_voting(partition))
+
+    def tree(self, partition: int) -> HashTree:
+        """Return the hash tree over the partition's entries; it follows every append."""
+        return self._trees[partition]
+
+    def keys(self, partition: int) -> Iterator[str]:
+        """Yield the keys of a partition, tombstones included, in order of their UTF-8 bytes."""
+        return self._keydirs[partition].keys()
+
+    def keys_after(self, partition: int, after: str, limit: int) -> list[str]:
+        """Return at most ``limit`` keys of a partition greater than ``after``, in that order."""
+        return self._keydirs[partition].keys_after(after, limit)
+
+    def scan(self, prefix: str, after: str, limit: int) -> list[tuple[int, str, Entry]]:
+        """Return (partition, key, entry) of at most ``limit`` keys that have a value, over all partitions.
+
+        They begin with ``prefix``, are greater than ``after``, and come in order of their UTF-8 bytes.
+        """
+        found = scan(self._keydirs, prefix, after, limit)
+        return [(p, key, unpack(self._keydirs[p].packed[key])) for p, key in found]
+
+    def _forget(self, partition: int, graves: list[tuple[str, bytes]]) -> None:
+        """Drop tombstones from the index and the tree. The caller holds the lock."""
+        buckets = self._trees[partition].buckets
+        for key, packed in graves:
+            buckets[bucket_of(key)] ^= digest_of(packed)
+            number, _, length = place_of(packed)
+            self._log.segments[number].live -= length
+            self._log.segments[number].forgotten += length
+        self._keydirs[partition].remove([key for key, _ in graves])
+
+
+def _own_identity(disk: Disk, worker: int) -> Identity:
+    """Return the folder's identity, made now if the folder is blank."""
+    identity = read_identity(disk)
+    if identity is None:
+        if numbers(disk.names(), "jsonl"):
+            raise StorageError("there is a log but no identity.json: remove both, or bring it back")
+        identity = new_identity(worker)
+        write_identity(disk, identity)
+    if identity.worker != worker:
+        raise StorageError(f"the data folder belongs to worker {identity.worker}, not {worker}")
+    return identity

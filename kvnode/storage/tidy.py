@@ -1,0 +1,125 @@
+"""Work in the background: hint files, merges, and letting go of what merges replaced.
+
+One thing at a time, in small steps, slowly: the steps share the interpreter with the event loop.
+``step`` does one; a thread calls it again and again, a simulation may do so instead.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator
+from threading import Event, Thread
+from time import monotonic
+
+import structlog
+
+from kvnode.errors import DamageError, StorageError
+from kvnode.storage.hints import write_hint
+from kvnode.storage.keydir import Keydir
+from kvnode.storage.log import Log
+from kvnode.storage.merge import Merge, choose
+
+RATE_BYTES_S = 8 << 20
+"""How fast merges and hint files read the log."""
+
+GRACE_S = 60.0
+"""How long an entry from before a merge can be read, and how long a full disk is left alone."""
+
+_IDLE_S = 5.0
+_WAIT_S = 0.02
+
+_log = structlog.get_logger(__name__)
+
+
+class Tidier:
+    """The background work of one store. ``clock`` tells seconds."""
+
+    def __init__(self, log: Log, keydirs: list[Keydir], clock: Callable[[], float] = monotonic) -> None:
+        self._log = log
+        self._keydirs = keydirs
+        self._clock = clock
+        self._work: Iterator[int] | None = None
+        self._expiring: list[tuple[float, list[int]]] = []
+        self._not_before = 0.0
+        self._wake = Event()
+        self._closing = False
+        self._thread: Thread | None = None
+        log.on_sealed = self._wake.set
+
+    def step(self) -> int | None:
+        """Do a little; return how many bytes that was (0: waiting for others), None if all is tidy."""
+        self._let_go()
+        if self._work is None:
+            self._work = self._next()
+        if self._work is None:
+            return None
+        try:
+            return next(self._work)
+        except StopIteration:
+            self._work = None
+        except DamageError as error:
+            self._work = None
+            _log.error("segment_damaged", file=error.file, offset=error.offset, reason=error.reason)
+        except OSError as error:
+            self._work = None
+            if error.errno != errno.ENOSPC:
+                raise
+            self._not_before = self._clock() + GRACE_S
+            _log.warning("merge_postponed", reason=str(error))
+        return 0
+
+    def start(self) -> None:
+        """Start the background thread."""
+        self._thread = Thread(target=self._run, name="log-tidier", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the background thread; what it was doing is left for the next start to sweep."""
+        self._closing = True
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        self._work = None
+
+    def _next(self) -> Iterator[int] | None:
+        """Choose what to do."""
+        if self._clock() < self._not_before or self._log.committer.failed:
+            return None
+        with self._log.lock:
+            at_rest = sorted(
+                (segment for segment in self._log.segments.values() if segment.at_rest),
+                key=lambda segment: segment.place,
+            )
+            inputs = choose(at_rest, self._log.segment_bytes)
+        if inputs:
+            return self._merge(Merge(self._log, self._keydirs, inputs), [s.number for s in inputs])
+        for segment in at_rest:
+            if not segment.hinted and not segment.damaged:
+                return write_hint(self._log.disk, segment)
+        return None
+
+    def _merge(self, merge: Merge, numbers: list[int]) -> Iterator[int]:
+        """Merge; clean up if the data is damaged or the disk is full."""
+        try:
+            yield from merge.steps()
+        except (DamageError, OSError):
+            merge.abandon()
+            raise
+        self._expiring.append((self._clock() + GRACE_S, numbers))
+
+    def _let_go(self) -> None:
+        """Close replaced segments whose time has come."""
+        while self._expiring and self._expiring[0][0] <= self._clock():
+            self._log.close_retired(self._expiring.pop(0)[1])
+
+    def _run(self) -> None:
+        """Step until closed; whatever goes wrong ends the process, as for the writer."""
+        try:
+            while not self._closing:
+                cost = self.step()
+                pause_s = _IDLE_S if cost is None else cost / RATE_BYTES_S or _WAIT_S
+                self._wake.wait(pause_s)
+                self._wake.clear()
+        except (OSError, StorageError) as error:
+            self._log.committer.fail(error)
