@@ -74,6 +74,7 @@ class ControlClient:
     async def _report(self, channel: grpc.aio.Channel) -> None:
         """Send reports over one stream until it breaks."""
         call = stream_call(channel, REPORT.path)()
+        call.add_done_callback(lambda _: self._wake.set())
         told: Hello | None = None
         while True:
             hello = self._hello()
@@ -101,10 +102,12 @@ class ControlClient:
             async with asyncio.timeout(self._times.call_s):
                 await call.write(REPORT.encode_request((hello, report)))
                 data = await call.read()
+        except asyncio.InvalidStateError as error:  # gRPC's way to refuse a write after the end
+            raise PeerError("the stream has ended") from error
         except TimeoutError as error:
             raise PeerError(f"no acknowledgement within {self._times.call_s} s") from error
         if not isinstance(data, bytes):
-            raise PeerError("the controller has ended the stream")
+            raise PeerError("the stream has ended")
         number = REPORT.decode_reply(data)
         if number != report.number:
             raise PeerError(f"report {number} acknowledged, expected {report.number}")

@@ -109,8 +109,12 @@ class IncomingStream:
             self._end(None)
 
     def _task_done(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            if not isinstance(error, PeerError):
+        if task.cancelled():
+            self._end(None)
+        elif (error := task.exception()) is not None:
+            if isinstance(error, grpc.aio.BaseError):  # the connection is gone
+                error = None
+            elif not isinstance(error, PeerError):
                 _LOG.error("peer_stream_failed", method=self._stream.name, exc_info=error)
                 error = PeerError(f"{self._stream.name} failed: {error!r}")
             self._end(error)

@@ -20,7 +20,7 @@ _UNSENT = 64
 
 
 class OutgoingStream:
-    """One open call. ``read`` and ``write`` run until it breaks, and then raise."""
+    """One open call, and what waits to be written to it."""
 
     def __init__(
         self,
@@ -56,14 +56,18 @@ class OutgoingStream:
         self._wake.set()
 
     def pumps(self) -> tuple[Coroutine[Any, Any, None], ...]:
-        """Return what must run for as long as the stream is used; each ends by raising."""
+        """Return what must run for as long as the stream is used; reading ends by raising."""
         return self._write(), self._read()
 
     async def _write(self) -> None:
         encode = self._stream.encode_request
         while True:
             while self._unsent:
-                await self._call.write(encode(self._unsent.popleft()))
+                data = encode(self._unsent.popleft())
+                try:
+                    await self._call.write(data)
+                except asyncio.InvalidStateError:  # the call has ended; whoever reads is told why
+                    return
             self._wake.clear()
             await self._wake.wait()
 

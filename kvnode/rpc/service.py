@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import structlog
 
@@ -19,6 +19,9 @@ from kvnode.rpc.status import refuse
 
 _LOG = structlog.get_logger()
 
+_STRANGERS = 1000
+"""Refused workers whose reasons are remembered; they may call themselves anything."""
+
 
 class PeerService:
     """Serves peers on behalf of ``inbox``. ``on_greeting`` is told of each process that is new to us."""
@@ -28,6 +31,7 @@ class PeerService:
         self._on_greeting = on_greeting
         self._greetings = Greetings(inbox.hello().process)
         self._streams: set[IncomingStream] = set()
+        self._refused: dict[int, str] = {}
         self._calls = 0
         self._calmer = asyncio.Event()
 
@@ -65,10 +69,14 @@ class PeerService:
     async def _hello(self, data: bytes, context: Context) -> bytes:
         try:
             theirs = HELLO.decode_request(data)
+        except PeerError as error:
+            await self._refuse(HELLO, context, error)
+        try:
             self._inbox.check(theirs)
         except PeerError as error:
-            _LOG.warning("peer_refused", peer=context.peer(), reason=str(error))
+            self._complain(theirs.worker, context.peer(), str(error))
             await refuse(context, error)
+        self._refused.pop(theirs.worker, None)
         if self._greetings.note(theirs):
             self._on_greeting(theirs.worker)
         return HELLO.encode_reply(self._inbox.hello())
@@ -114,7 +122,16 @@ class PeerService:
 
         return handle
 
-    async def _refuse(self, method: Method[Any, Any], context: Context, error: PeerError) -> None:
+    def _complain(self, worker: int, address: str, reason: str) -> None:
+        """Log why a greeting is refused, once for each reason in a row."""
+        if self._refused.get(worker) == reason:
+            return
+        if len(self._refused) >= _STRANGERS:
+            self._refused.clear()
+        self._refused[worker] = reason
+        _LOG.warning("greeting_refused", peer=worker, address=address, reason=reason)
+
+    async def _refuse(self, method: Method[Any, Any], context: Context, error: PeerError) -> NoReturn:
         event = "peer_message_refused" if isinstance(error, MessageError) else "peer_call_refused"
         _LOG.warning(event, peer=context.peer(), method=method.name, reason=str(error))
         await refuse(context, error)

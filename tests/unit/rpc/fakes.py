@@ -53,11 +53,13 @@ def accept_all(request: Request, respond: Respond) -> None:
 
 
 class FakeInbox:
-    """Notes every event in order; ``answer`` decides about requests."""
+    """Notes every event in order; ``answer`` decides about requests, ``judge`` about greetings."""
 
     def __init__(self, own: Hello, answer: Answer = accept_all) -> None:
         self.own = own
         self.answer = answer
+        self.judge: Callable[[Hello], None] = self.same_layout
+        self.judged = 0
         self.ups: list[Hello] = []
         self.downs: list[tuple[int, str]] = []
         self.requests: list[tuple[Hello, Request]] = []
@@ -69,6 +71,11 @@ class FakeInbox:
         return self.own
 
     def check(self, theirs: Hello) -> None:
+        """Let ``judge`` decide."""
+        self.judged += 1
+        self.judge(theirs)
+
+    def same_layout(self, theirs: Hello) -> None:
         """Refuse another layout."""
         if theirs.layout != self.own.layout:
             raise MismatchError(f"layout {theirs.layout}, expected {self.own.layout}")
