@@ -70,7 +70,7 @@ class Tail(Generic[T]):
         """
         start = max(position, self._last - len(self._items))
         if self._last - start > max_lag:
-            start = self._last - min(limit, len(self._items))
+            start = max(start, self._last - limit)
         items: list[T] = []
         budget = max_bytes
         for size_bytes, item in self._from(start):

@@ -86,7 +86,8 @@ class Child:
             return False
 
     def kill(self) -> None:
-        """End it at once."""
+        """End it at once, and for good."""
+        self._stop.set()
         if self._process is not None and self.alive:
             self._process.kill()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -107,12 +108,12 @@ def own_logs() -> LogBuffer:
 
 @pytest.fixture
 async def controller(
-    workers: list[FakeWorker], lister: FakeLister, own_logs: LogBuffer
+    workers: list[FakeWorker], lister: FakeLister, own_logs: LogBuffer, tmp_path: Path
 ) -> AsyncIterator[Controller]:
     """Return a controller that serves, and that all workers have reported to once."""
     [port] = find_free_ports(1)
     config = controller_config([fake.port for fake in workers], port)
-    controller = Controller(config, lister, own_logs, release="0.1.0")
+    controller = Controller(config, lister, own_logs, release="0.1.0", dashboard=tmp_path)
     await controller.start()
     for worker in WORKERS:
         led = [p for p in range(16) if p % 4 == worker - 1]

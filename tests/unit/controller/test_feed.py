@@ -61,7 +61,7 @@ async def connect(controller: Controller) -> AsyncIterator[Connect]:
 
     yield connect
     for dashboard in dashboards:
-        await dashboard.client.disconnect()
+        await dashboard.client.eio.disconnect(abort=True)
 
 
 def ship(controller: Controller, numbers: range, worker: int = 1) -> None:
@@ -143,8 +143,11 @@ async def test_log_batches_are_bounded(controller: Controller, connect: Connect)
     assert len(dashboard.lines()) + skipped == 5500
 
 
-async def test_a_client_that_does_not_read_holds_no_more_than_its_share(controller: Controller) -> None:
+async def test_a_client_that_does_not_read_holds_no_more_than_its_share(
+    controller: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its queue stays short while the log flows, and a client that reads is served as ever."""
+    monkeypatch.setattr("kvnode.controller.feed.TICK_S", 0.02)
     feed = controller._feed
     slow = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -154,7 +157,8 @@ async def test_a_client_that_does_not_read_holds_no_more_than_its_share(controll
     async with (
         aiohttp.ClientSession(connector=_one_connection(slow)) as session,
         session.ws_connect(
-            f"http://127.0.0.1:{controller.port}/socket.io/?EIO=4&transport=websocket"
+            f"http://127.0.0.1:{controller.port}/socket.io/?EIO=4&transport=websocket",
+            timeout=aiohttp.ClientWSTimeout(ws_close=0.1),
         ) as peer,
     ):
         assert (await peer.receive_str()).startswith("0{")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from kvnode.controller.app import Controller
 from kvnode.errors import MismatchError, PeerError
 from kvnode.logs import LogBuffer
+from tests.conftest import find_free_ports
 from tests.support.waiting import eventually
 from tests.unit.controller.building import controller_config, hello, log_line, report, status
 from tests.unit.controller.conftest import FakeLister
@@ -133,6 +135,37 @@ async def test_metrics_tell_of_the_cluster(http: aiohttp.ClientSession) -> None:
     assert "kvnode_cluster_healthy 1.0" in text
     assert 'kvnode_cluster_worker_online{worker="4"} 1.0' in text
     assert "kvnode_controller_workers_online 4.0" in text
+
+
+async def test_the_dashboard_is_served(lister: FakeLister, tmp_path: Path) -> None:
+    """Its files come with their types and a strict policy; the first page is the index."""
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "index.html").write_text("<!doctype html>")
+    (tmp_path / "assets" / "index-12345678.js").write_text("1")
+    [port] = find_free_ports(1)
+    config = controller_config((1, 2, 3, 4), port)
+    controller = Controller(config, lister, release="0.1.0", dashboard=tmp_path)
+    await controller.start()
+    try:
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http:
+            async with http.get("/") as page:
+                assert await page.text() == "<!doctype html>"
+                assert page.content_type == "text/html"
+                assert "script-src 'self'" in page.headers["Content-Security-Policy"]
+            async with http.get("/assets/index-12345678.js") as script:
+                assert script.content_type == "text/javascript"
+                assert "immutable" in script.headers["Cache-Control"]
+            async with http.get("/assets/..%2f..%2fconfig.py") as nothing:
+                assert nothing.status == 404
+    finally:
+        await controller.stop()
+
+
+async def test_without_a_dashboard_the_first_page_says_so(http: aiohttp.ClientSession) -> None:
+    """A checkout without the built files is explained, not just not found."""
+    async with http.get("/") as page:
+        assert page.status == 503
+        assert "make dashboard" in await page.text()
 
 
 async def test_a_taken_port_is_named(controller: Controller, lister: FakeLister) -> None:
