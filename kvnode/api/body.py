@@ -49,7 +49,8 @@ async def read_body(request: Request, value_bytes: int) -> bytes:
     if body is None:
         _give_up(request)
         raise RequestError(
-            "body_too_large", f"the body is too large: expected a value of at most {value_bytes} bytes"
+            "body_too_large",
+            f"the body is too large: expected a value of at most {value_bytes} bytes, and {ENVELOPE_BYTES} around it",
         )
     return body
 

@@ -12,16 +12,15 @@ class Gate:
         self.limit = limit
         self.inflight = 0
         self.draining = False
+        INFLIGHT_REQUESTS.set_function(lambda: self.inflight)
 
     def enter(self) -> bool:
         """Admit a request, or refuse it when too many are under way. What is admitted must leave."""
         if self.inflight >= self.limit:
             return False
         self.inflight += 1
-        INFLIGHT_REQUESTS.set(self.inflight)
         return True
 
     def leave(self) -> None:
         """Say that an admitted request is over, however it ended."""
         self.inflight -= 1
-        INFLIGHT_REQUESTS.set(self.inflight)

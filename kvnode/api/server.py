@@ -46,7 +46,12 @@ class RestServer:
         self._server.server.close()
 
     async def drain(self, grace_s: float) -> None:
-        """Stop accepting, finish what is under way for up to ``grace_s`` seconds, close everything."""
+        """Stop accepting, finish what is under way for up to ``grace_s`` seconds, close everything.
+
+        Does nothing when the server was never started.
+        """
+        if self._server is None:
+            return
         self.stop_accepting()
         deadline_s = monotonic() + grace_s
         while busy := [connection for connection in self._connections if _busy(connection)]:
@@ -54,6 +59,8 @@ class RestServer:
             if remaining_s <= 0:
                 _log.warning("requests_abandoned", count=len(busy))
                 break
+            for connection in busy:
+                connection.http.keep_alive = False
             await _ended(busy, remaining_s)
         await self._close_connections()
         Sanic.unregister_app(self._app)
@@ -95,6 +102,7 @@ def _bind(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
+        listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
         reason = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be bound: {error.strerror}"
