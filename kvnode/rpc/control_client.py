@@ -7,16 +7,16 @@ import contextlib
 from collections.abc import Callable
 
 import grpc
-import structlog
 
 from kvnode.core.messages import Hello
 from kvnode.core.status import Report
 from kvnode.errors import PeerError
+from kvnode.logs import get_logger
 from kvnode.rpc.channel import Backoff, Times, open_channel, stream_call
 from kvnode.rpc.methods import REPORT
 from kvnode.rpc.status import error_of
 
-_LOG = structlog.get_logger()
+_log = get_logger()
 
 
 class ControlClient:
@@ -69,6 +69,8 @@ class ControlClient:
                     self._complain(error_of(failure))
                 except PeerError as error:
                     self._complain(error)
+                except Exception as error:  # noqa: BLE001 - the next report may be better
+                    _log.error("report_failed", exc_info=error)
             await asyncio.sleep(self._backoff.next_s())
 
     async def _report(self, channel: grpc.aio.Channel) -> None:
@@ -116,10 +118,10 @@ class ControlClient:
     def _connected(self) -> None:
         self._backoff.reset()
         self._complaint = ""
-        _LOG.info("controller_connected", address=self._controller)
+        _log.info("controller_connected", address=self._controller)
 
     def _complain(self, error: PeerError) -> None:
         """Log why the controller is not reached, once for each reason in a row."""
         if str(error) != self._complaint:
             self._complaint = str(error)
-            _LOG.warning("controller_unreachable", address=self._controller, reason=str(error))
+            _log.warning("controller_unreachable", address=self._controller, reason=str(error))

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-import structlog
-
 from kvnode.core.messages import Hello
 from kvnode.core.status import Report
 from kvnode.errors import MessageError, MismatchError, PeerError
+from kvnode.logs import get_logger
 from kvnode.rpc.methods import CONTROL, REPORT
 from kvnode.rpc.server import Context, Server, Service, stream_handler
 from kvnode.rpc.status import refuse
 
-_LOG = structlog.get_logger()
+_log = get_logger()
 
 
 class Sink(Protocol):
@@ -51,16 +50,15 @@ class ControlServer:
 
     async def _receive(self, _: object, context: Context) -> None:
         reporter = _Reporter()
-        reason = "the connection is lost"
+        reason = "its stream has ended"
         try:
             while isinstance(data := await context.read(), bytes):
                 number = self._take(reporter, data)
                 await context.write(REPORT.encode_reply(number))
-            reason = "the worker has closed its stream"
         except PeerError as error:
             reason = str(error)
             event = "peer_message_refused" if isinstance(error, MessageError) else "peer_refused"
-            _LOG.warning(event, peer=context.peer(), reason=reason)
+            _log.warning(event, peer=context.peer(), reason=reason)
             await refuse(context, error)
         finally:
             self._forget(reporter, reason)

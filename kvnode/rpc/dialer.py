@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-import structlog
-
 from kvnode.core.messages import Request
 from kvnode.errors import MismatchError, PeerError
+from kvnode.logs import get_logger
 from kvnode.replication.transport import Inbox
 from kvnode.rpc.channel import Backoff, Times
 from kvnode.rpc.link import Link
 
-_LOG = structlog.get_logger()
+_log = get_logger()
 
 
 class Dialer:
@@ -52,7 +51,8 @@ class Dialer:
             self._link.send(request)
 
     def close_link(self, reason: str) -> None:
-        """Give the link up; another is dialled."""
+        """Give the link up; another is dialled without much delay, for the peer is no worse than it was."""
+        self._backoff.reset()
         if self._link is not None:
             self._link.close(PeerError(reason))
 
@@ -68,6 +68,8 @@ class Dialer:
                 await self._serve(link)
             except PeerError as error:
                 self._complain(error)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the peer must be dialled again
+                _log.error("peer_link_failed", peer=self._worker, exc_info=error)
             finally:
                 await link.discard()
             with contextlib.suppress(TimeoutError):
@@ -79,7 +81,7 @@ class Dialer:
         peer = await link.open()
         self._complaint = ""
         self._link = link
-        _LOG.info("link_opened", peer=self._worker, address=self._address, process=peer.process)
+        _log.info("link_opened", peer=self._worker, address=self._address, process=peer.process)
         opened_s = asyncio.get_running_loop().time()
         self._inbox.link_up(peer)
         reason = "stopping"
@@ -88,7 +90,6 @@ class Dialer:
         finally:
             link.close(PeerError(reason))
             self._link = None
-            _LOG.info("link_lost", peer=self._worker, address=self._address, reason=reason)
             self._inbox.link_down(self._worker, reason)
         if asyncio.get_running_loop().time() - opened_s >= self._times.high_s:
             self._backoff.reset()
@@ -100,5 +101,5 @@ class Dialer:
             return
         self._complaint = complaint
         event = "peer_refused" if isinstance(error, MismatchError) else "peer_unreachable"
-        level = _LOG.warning if isinstance(error, MismatchError) else _LOG.info
+        level = _log.warning if isinstance(error, MismatchError) else _log.info
         level(event, peer=self._worker, address=self._address, reason=complaint)

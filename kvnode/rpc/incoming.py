@@ -12,15 +12,15 @@ from collections.abc import Callable
 from typing import Any
 
 import grpc
-import structlog
 
 from kvnode.core.messages import Hello, Reply
 from kvnode.errors import MismatchError, PeerError
+from kvnode.logs import get_logger
 from kvnode.replication.transport import Inbox
 from kvnode.rpc.greetings import Greetings
 from kvnode.rpc.methods import Stream
 
-_LOG = structlog.get_logger()
+_log = get_logger()
 
 _UNSENT = 10_000
 """Replies that may wait for the network; a peer that does not read them loses its link."""
@@ -115,7 +115,7 @@ class IncomingStream:
             if isinstance(error, grpc.aio.BaseError):  # the connection is gone
                 error = None
             elif not isinstance(error, PeerError):
-                _LOG.error("peer_stream_failed", method=self._stream.name, exc_info=error)
+                _log.error("peer_stream_failed", method=self._stream.name, exc_info=error)
                 error = PeerError(f"{self._stream.name} failed: {error!r}")
             self._end(error)
 

@@ -7,17 +7,17 @@ from collections.abc import Mapping
 from typing import Protocol
 
 import grpc
-import structlog
 
 from kvnode.core.status import KeyPage
 from kvnode.errors import KvnodeError, MessageError, PeerError
+from kvnode.logs import get_logger
 from kvnode.rpc.channel import Times, open_channel, unary_call
 from kvnode.rpc.codec.control import Listing
 from kvnode.rpc.methods import INSPECTION, LIST_KEYS
 from kvnode.rpc.server import Context, Service, call_handler
 from kvnode.rpc.status import error_of, refuse
 
-_LOG = structlog.get_logger()
+_log = get_logger()
 
 
 class KeySource(Protocol):
@@ -39,10 +39,10 @@ class InspectionService(Service):
             listing = LIST_KEYS.decode_request(data)
             page = self._source.stored_keys(listing.prefix, listing.after, listing.limit)
         except MessageError as error:
-            _LOG.warning("peer_message_refused", peer=context.peer(), reason=str(error))
+            _log.warning("peer_message_refused", peer=context.peer(), reason=str(error))
             await refuse(context, error)
         except KvnodeError as error:
-            _LOG.warning("keys_unreadable", reason=str(error))
+            _log.warning("keys_unreadable", reason=str(error))
             await refuse(context, PeerError(str(error)))
         return LIST_KEYS.encode_reply(page)
 

@@ -11,10 +11,10 @@ from collections.abc import Coroutine
 from typing import Any
 
 import grpc
-import structlog
 
 from kvnode.core.messages import Hello, Reply, Request
 from kvnode.errors import MessageError, MismatchError, PeerError
+from kvnode.logs import get_logger
 from kvnode.replication.transport import Inbox
 from kvnode.rpc.channel import Times, open_channel, unary_call
 from kvnode.rpc.greetings import Metadata, metadata
@@ -22,7 +22,7 @@ from kvnode.rpc.methods import CALLS, HELLO, STREAMS
 from kvnode.rpc.outgoing import OutgoingStream
 from kvnode.rpc.status import error_of, is_expired
 
-_LOG = structlog.get_logger()
+_log = get_logger()
 
 
 class Link:
@@ -122,7 +122,7 @@ class Link:
         except grpc.aio.AioRpcError as failure:
             if not is_expired(failure):
                 raise
-            _LOG.warning("peer_call_expired", peer=self._worker, method=method.name)
+            _log.warning("peer_call_expired", peer=self._worker, method=method.name)
         else:
             self._deliver(method.decode_reply(answer))
 
@@ -144,10 +144,10 @@ class Link:
         if task.cancelled() or (error := task.exception()) is None:
             return
         if isinstance(error, MessageError):
-            _LOG.warning("peer_message_refused", peer=self._worker, reason=str(error))
+            _log.warning("peer_message_refused", peer=self._worker, reason=str(error))
         if isinstance(error, grpc.aio.AioRpcError):
             error = error_of(error)
         elif not isinstance(error, PeerError):
-            _LOG.error("peer_link_failed", peer=self._worker, exc_info=error)
+            _log.error("peer_link_failed", peer=self._worker, exc_info=error)
             error = PeerError(repr(error))
         self.close(error)

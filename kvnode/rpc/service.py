@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn
 
-import structlog
-
 from kvnode.core.messages import Reply
 from kvnode.errors import MessageError, PeerError
+from kvnode.logs import get_logger
 from kvnode.replication.transport import Inbox
 from kvnode.rpc.greetings import Greetings
 from kvnode.rpc.incoming import IncomingStream
@@ -17,7 +16,7 @@ from kvnode.rpc.methods import CALLS, COORDINATION, HELLO, REPLICATION, STREAMS,
 from kvnode.rpc.server import Context, Handler, Service, call_handler, stream_handler
 from kvnode.rpc.status import refuse
 
-_LOG = structlog.get_logger()
+_log = get_logger()
 
 _STRANGERS = 1000
 """Refused workers whose reasons are remembered; they may call themselves anything."""
@@ -129,9 +128,9 @@ class PeerService:
         if len(self._refused) >= _STRANGERS:
             self._refused.clear()
         self._refused[worker] = reason
-        _LOG.warning("greeting_refused", peer=worker, address=address, reason=reason)
+        _log.warning("greeting_refused", peer=worker, address=address, reason=reason)
 
     async def _refuse(self, method: Method[Any, Any], context: Context, error: PeerError) -> NoReturn:
         event = "peer_message_refused" if isinstance(error, MessageError) else "peer_call_refused"
-        _LOG.warning(event, peer=context.peer(), method=method.name, reason=str(error))
+        _log.warning(event, peer=context.peer(), method=method.name, reason=str(error))
         await refuse(context, error)

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import grpc
 import pytest
+from structlog.testing import capture_logs
 
 from kvnode.core.messages import Hello
 from kvnode.core.status import KeyEvent, PeerStatus, Report, WorkerStatus
@@ -212,3 +213,22 @@ async def test_a_taken_port_is_named() -> None:
     async with controller(sink) as server:
         with pytest.raises(PeerError, match=str(server.port)):
             await ControlServer(f"127.0.0.1:{server.port}", sink.check, sink).start()
+
+
+async def test_a_source_that_fails_is_logged_and_asked_again() -> None:
+    """An error while a report is made costs that report, not the reporting."""
+    sink, asked = FakeSink(), []
+
+    def source(number: int) -> Report:
+        asked.append(number)
+        if len(asked) == 1:
+            raise ZeroDivisionError
+        return report(number)
+
+    with capture_logs() as logs:
+        async with controller(sink) as server:
+            client = ControlClient(f"127.0.0.1:{server.port}", lambda: hello(1), source, times=QUICK)
+            client.start()
+            await eventually(lambda: sink.reports)
+            await client.stop()
+    assert [line["event"] for line in logs][:2] == ["report_failed", "controller_connected"]

@@ -8,8 +8,11 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from kvnode.core.messages import AcceptReply, HandOver
+from structlog.testing import capture_logs
+
+from kvnode.core.messages import AcceptReply, HandOver, Hello
 from kvnode.rpc.channel import Times
+from kvnode.rpc.transport import GrpcTransport
 from tests.conftest import find_free_ports
 from tests.unit.rpc.fakes import FakeInbox, Respond, batch, hello, serving
 
@@ -121,3 +124,44 @@ async def test_a_peer_that_takes_the_connection_and_says_nothing_is_given_up() -
             second, _ = await loop.sock_accept(silent)
     first.close()
     second.close()
+
+
+async def test_an_inbox_that_fails_over_a_new_link_is_logged_and_dialled_again() -> None:
+    """An error in ``link_up`` ends that link, not the dialling."""
+    one, two = FakeInbox(hello(1)), FakeInbox(hello(2))
+    fine = one.link_up
+    calls = 0
+
+    def fail_once(peer: Hello) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise ZeroDivisionError
+        fine(peer)
+
+    one.link_up = fail_once  # type: ignore[method-assign]
+    with capture_logs() as logs:
+        async with serving(two) as second, serving(one, {2: f"127.0.0.1:{second.port}"}):
+            await one.until(lambda: bool(one.ups))
+    assert [line["event"] for line in logs] == ["link_opened", "peer_link_failed", "link_opened"]
+
+
+async def test_an_inbox_may_send_and_close_from_within_link_up() -> None:
+    """The link is up when the inbox is told so; closing it there and then is a normal loss."""
+    one, two = FakeInbox(hello(1)), FakeInbox(hello(2))
+    async with serving(two) as second:
+        transport = GrpcTransport(one, bind="127.0.0.1:0", peers={2: f"127.0.0.1:{second.port}"})
+        note = one.link_up
+
+        def act(peer: Hello) -> None:
+            note(peer)
+            if len(one.ups) == 1:
+                transport.close_link(2, "not yet")
+            transport.send(2, batch(len(one.ups)))
+
+        one.link_up = act  # type: ignore[method-assign]
+        await transport.start()
+        await one.until(lambda: bool(one.replies))
+        await transport.stop(1)
+    assert one.replies == [(2, AcceptReply(2, []))]
+    assert one.downs == [(2, "not yet"), (2, "stopping")]
