@@ -112,18 +112,15 @@ def test_a_library_with_a_wrong_format_is_survived() -> None:
     assert (line["level"], line["message"]) == ("info", "%d bytes ('three',)")
 
 
+@pytest.mark.usefixtures("stream")
 def test_handlers_of_libraries_are_removed() -> None:
     """A handler that a library installed before does not print beside us."""
     library = logging.getLogger("kvnode.test.library")
     library.addHandler(logging.StreamHandler())
     library.propagate = False
-    handlers = logging.root.handlers[:]
-    try:
-        logs.configure(node="n", stream=io.BytesIO())
-        assert library.handlers == []
-        assert library.propagate
-    finally:
-        logging.root.handlers[:] = handlers
+    logs.configure(node="n", stream=io.BytesIO())
+    assert library.handlers == []
+    assert library.propagate
 
 
 def test_warnings_are_events(stream: io.BytesIO) -> None:
