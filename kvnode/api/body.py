@@ -50,7 +50,7 @@ async def read_body(request: Request, value_bytes: int) -> bytes:
         _give_up(request)
         raise RequestError(
             "body_too_large",
-            f"the body is too large: expected a value of at most {value_bytes} bytes, and {ENVELOPE_BYTES} around it",
+            f"the body is too large: expected a value of {value_bytes} bytes and {ENVELOPE_BYTES} around it",
         )
     return body
 

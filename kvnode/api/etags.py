@@ -76,7 +76,8 @@ def matches(tags: Tags, version: Version, *, strongly: bool) -> bool:
 
 
 def _versions(tags: Sequence[str]) -> tuple[Version, ...]:
-    return tuple(version for tag in tags if (version := parse_version(tag)) is not None)
+    """Return the versions among ``tags``; other scripts' digits make none."""
+    return tuple(version for tag in tags if tag.isascii() and (version := parse_version(tag)) is not None)
 
 
 def _malformed(name: str) -> RequestError:

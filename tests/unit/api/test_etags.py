@@ -75,7 +75,7 @@ def test_the_tag_of_a_version_is_its_text() -> None:
         (Tags(strong=("3.1.42", "3.1.43")), None, Condition(any_of=(V1, Version(3, 1, 43)))),
         (Tags(strong=("3.1.42",), weak=("3.1.43",)), None, Condition(any_of=(V1,))),
         (Tags(weak=("3.1.42",)), None, Condition(any_of=())),
-        (Tags(strong=("not-ours", "0.0.0", "3.1")), None, Condition(any_of=())),
+        (Tags(strong=("not-ours", "0.0.0", "3.1", "3.1.4٢")), None, Condition(any_of=())),
         (Tags(strong=("3.1.42",)), ANYTHING, Condition(any_of=(V1,), absent=True)),
     ],
 )
