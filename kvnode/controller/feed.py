@@ -40,7 +40,6 @@ log = get_logger()
 class FeedKeyEvent(msgspec.Struct, frozen=True, gc=False):
     """A copy of a key came to a worker, or a tombstone did."""
 
-    worker: int
     key: str
     partition: int
     version: str
@@ -79,7 +78,7 @@ class Feed:
         self._status = status
         self._revision = revision
         self._logs = logs
-        self._keys: Tail[FeedKeyEvent] = Tail(KEY_EVENTS, KEY_EVENTS * 1024)
+        self._keys: Tail[tuple[int, FeedKeyEvent]] = Tail(KEY_EVENTS, KEY_EVENTS * 1024)
         self._clients: dict[str, _Client] = {}
         self._joined = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -113,8 +112,8 @@ class Feed:
 
     def key_event(self, worker: int, event: KeyEvent) -> None:
         """Tell clients of a key that reached a worker."""
-        item = FeedKeyEvent(worker, event.key, event.partition, str(event.version), event.deleted)
-        self._keys.append(item, len(event.key) + 100)
+        item = FeedKeyEvent(event.key, event.partition, str(event.version), event.deleted)
+        self._keys.append((worker, item), len(event.key) + 100)
 
     async def _connected(self, sid: str, _environ: object, _auth: object = None) -> bool:
         if len(self._clients) >= MAX_CLIENTS:
@@ -177,8 +176,8 @@ class Feed:
         batch = self._keys.read(client.keys, limit=MAX_BATCH, max_bytes=MAX_BATCH_BYTES, max_lag=MAX_LAG)
         client.keys = batch.position
         by_worker: dict[int, list[FeedKeyEvent]] = {}
-        for event in batch.items:
-            by_worker.setdefault(event.worker, []).append(event)
+        for worker, event in batch.items:
+            by_worker.setdefault(worker, []).append(event)
         for worker, events in by_worker.items():
             message = {"worker": worker, "events": events, "skipped": batch.skipped}
             await self._sio.emit("keys", message, to=sid)

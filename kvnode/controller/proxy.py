@@ -31,6 +31,8 @@ CONNECT_TIMEOUT_S: Final = 1.0
 MARGIN_S: Final = 2.0
 """How much longer than a worker's own deadline its answer is waited for."""
 
+REQUEST_ID: Final = "x-request-id"
+FAILED: Final = 500
 READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _HOP_BY_HOP: Final = frozenset(
     {
@@ -75,11 +77,27 @@ class Proxy:
             self._session = None
 
     async def handle(self, request: Request) -> HTTPResponse:
-        """Answer one request with what a worker answers, or with a problem. Raises RequestError."""
+        """Answer one request with what a worker answers, or with a problem. Raises RequestError.
+
+        Requests that bring an id, that fail or that are slow are logged, under the id that the
+        worker logs them under.
+        """
         wanted = forward(request.raw_url, self._view.workers)
         began = time.monotonic()
         worker, answer = await self._ask(request, wanted.target, wanted.node)
-        self._log(request, worker, answer.status, time.monotonic() - began)
+        request_id = request.headers.get(REQUEST_ID)
+        if request_id is not None:
+            answer.headers[REQUEST_ID] = request_id
+        took_s = time.monotonic() - began
+        if request_id is not None or answer.status >= FAILED or took_s >= self._slow_s:
+            log.info(
+                "request_forwarded",
+                request_id=answer.headers.get(REQUEST_ID),
+                method=request.method,
+                worker=worker,
+                status=answer.status,
+                took_ms=round(took_s * 1000, 1),
+            )
         return answer
 
     async def _ask(self, request: Request, target: str, node: int) -> tuple[int, HTTPResponse]:
@@ -127,20 +145,6 @@ class Proxy:
             raise BrokenError(str(error) or f"no answer within {self._timeout_s:g} s") from error
         except ValueError as error:
             raise RequestError("invalid_request", f"the request cannot be sent on: {error}") from error
-
-    def _log(self, request: Request, worker: int, status: int, took_s: float) -> None:
-        """Log what is to be traced: requests that bring an id, and those that fail or are slow."""
-        request_id = request.headers.get("x-request-id")
-        if request_id is None and status < 500 and took_s < self._slow_s:  # noqa: PLR2004
-            return
-        log.info(
-            "request_forwarded",
-            request_id=request_id,
-            method=request.method,
-            worker=worker,
-            status=status,
-            took_ms=round(took_s * 1000, 1),
-        )
 
 
 async def _never_again(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:

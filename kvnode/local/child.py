@@ -16,17 +16,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal
 
+import msgspec
+
 from kvnode.local.plan import Node
 
 MAX_LOG_BYTES: Final = 64 << 20
-STOP_S: Final = 20.0
+STOP_S: Final = 30.0
 """How long a child may take to stop in good order before it is killed."""
 
 _IN_ORDER: Final = (0, -signal.SIGTERM)
 """How a child ends that was asked to stop; by the signal itself when it had only begun."""
 
 _PR_SET_PDEATHSIG: Final = 1
-_ENDING_BYTES: Final = 4096
+_ENDING_BYTES: Final = 16384
 
 State = Literal["starting", "ready", "not ready", "not answering", "stopped", "stopping"]
 
@@ -50,7 +52,7 @@ class Child:
         self._restart_after_s = restart_after_s
         self._changed = changed
         self._process: asyncio.subprocess.Process | None = None
-        self._errors_from = 0
+        self._run_from = {"jsonl": 0, "stderr": 0}
         self._stop = asyncio.Event()
         self._task: asyncio.Task[int] | None = None
 
@@ -115,15 +117,19 @@ class Child:
         """Start the process, wait for its end, and return its exit status."""
         self.becomes("starting")
         with self._log("jsonl").open("ab") as output, self._log("stderr").open("ab") as errors:
-            self._errors_from = errors.tell()
-            self._process = await asyncio.create_subprocess_exec(
-                *self._command,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=output,
-                stderr=errors,
-                start_new_session=True,
-                preexec_fn=_die_with(os.getpid()),
-            )
+            self._run_from = {"jsonl": output.tell(), "stderr": errors.tell()}
+            try:
+                self._process = await asyncio.create_subprocess_exec(
+                    *self._command,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=errors,
+                    start_new_session=True,
+                    preexec_fn=_die_with(os.getpid()),
+                )
+            except OSError as error:
+                errors.write(f"cannot be started: {error}\n".encode())
+                return 1
         self.pid = self._process.pid
         if self._stop.is_set():
             self._process.terminate()
@@ -140,11 +146,30 @@ class Child:
         return path
 
     def _last_words(self) -> str:
-        """Return the last line that the process printed as an error in this run."""
-        with self._log("stderr").open("rb") as errors:
-            errors.seek(max(self._errors_from, errors.seek(0, os.SEEK_END) - _ENDING_BYTES))
-            lines = errors.read().decode(errors="replace").split("\n")
-        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+        """Return why this run ended, in its own words: the last error that it printed or logged."""
+        if printed := self._last_lines("stderr"):
+            return printed[-1]
+        for line in reversed(self._last_lines("jsonl")):
+            with contextlib.suppress(msgspec.DecodeError):
+                logged = msgspec.json.decode(line, type=_LogLine)
+                if logged.level == "error":
+                    return logged.reason or logged.event
+        return ""
+
+    def _last_lines(self, kind: str) -> list[str]:
+        """Return the last lines of this run's output, the first perhaps cut."""
+        with self._log(kind).open("rb") as output:
+            output.seek(max(self._run_from[kind], output.seek(0, os.SEEK_END) - _ENDING_BYTES))
+            text = output.read().decode(errors="replace")
+        return [line.strip() for line in text.split("\n") if line.strip()]
+
+
+class _LogLine(msgspec.Struct):
+    """What is read of a node's own log line."""
+
+    level: str = ""
+    event: str = ""
+    reason: str = ""
 
 
 def _ending(code: int) -> str:

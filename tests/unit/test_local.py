@@ -60,6 +60,9 @@ def stop(*_):
 tell("started")
 if os.path.exists(f"{folder}/broken-{number}"):
     sys.exit("the disk is on fire")
+if os.path.exists(f"{folder}/failing-{number}"):
+    print(json.dumps({"level": "error", "event": "node_failed", "reason": "the lock is held"}), flush=True)
+    sys.exit(74)
 signal.signal(signal.SIGTERM, stop)
 http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
 """
@@ -182,6 +185,23 @@ async def test_a_child_that_is_waiting_to_start_again_does_not_hold_up_the_stop(
     (options.directory / "broken-2").touch()
     up = Up(options._replace(restart_after_s=3600.0))
     await eventually(lambda: up.said("worker-2: stopped (exit status 1; the disk is on fire"))
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await asyncio.wait_for(up.task, 30) == 0
+
+
+async def test_the_log_tells_why_a_child_died(options: UpOptions) -> None:
+    """A node that ends without a word on stderr is quoted from its own log."""
+    (options.directory / "failing-1").touch()
+    up = Up(options._replace(restart_after_s=None))
+    await eventually(lambda: up.said("worker-1: stopped (exit status 74; the lock is held)"))
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await asyncio.wait_for(up.task, 30) == 0
+
+
+async def test_a_command_that_does_not_exist_is_told(options: UpOptions) -> None:
+    """A child that cannot even be started is treated as one that died."""
+    up = Up(options._replace(command=("/nowhere/kvnode",)))
+    await eventually(lambda: up.said("controller: stopped (exit status 1; cannot be started: "))
     os.kill(os.getpid(), signal.SIGTERM)
     assert await asyncio.wait_for(up.task, 30) == 0
 

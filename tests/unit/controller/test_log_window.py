@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kvnode.controller.log_window import MAX_LINE_BYTES, LogQuery, LogWindow
 from tests.unit.controller.building import log_line
@@ -36,6 +41,21 @@ def test_what_is_no_json_object_is_kept_as_text(raw: bytes) -> None:
     line = LogWindow().append("worker-1", raw)
     assert line.event == "line_unreadable"
     assert line.level == "warning"
+
+
+HEADS = st.sampled_from(["event", "level", "node", "timestamp", "request_id", "other"])
+VALUES = st.none() | st.integers() | st.floats() | st.text(max_size=3) | st.just([{}])
+
+
+@given(
+    st.binary(max_size=40)
+    | st.dictionaries(HEADS, VALUES, max_size=6).map(lambda line: json.dumps(line).encode())
+)
+def test_no_line_breaks_the_window(raw: bytes) -> None:
+    """Whatever bytes a node ships, they become a line that can be sent on."""
+    window = LogWindow()
+    window.append("worker-1", raw)
+    assert msgspec.json.decode(msgspec.json.encode(window.select(LogQuery())))["lines"][0]["seq"] == 1
 
 
 def test_odd_types_in_the_head_become_text() -> None:

@@ -8,6 +8,7 @@ from io import BytesIO
 
 import aiohttp
 import pytest
+from structlog.testing import capture_logs
 
 from kvnode.controller.app import Controller
 from tests.support.waiting import eventually
@@ -92,6 +93,33 @@ async def test_headers_and_body_go_both_ways(http: aiohttp.ClientSession, worker
     assert head.count("content-type:") == 1
     assert "te:" not in head
     assert fake.bodies == [b'{"value": 1}']
+
+
+async def test_a_request_that_brings_an_id_is_logged(
+    http: aiohttp.ClientSession, workers: list[FakeWorker]
+) -> None:
+    """The id comes back, whoever answers, and finds the request in the controller's log."""
+    for fake in workers:
+        await fake.stop()
+    with capture_logs() as logged:
+        async with http.get("/kv/a", headers={"X-Request-ID": "find me"}) as answer:
+            assert answer.headers["X-Request-ID"] == "find me"
+    [line] = [entry for entry in logged if entry["event"] == "request_forwarded"]
+    assert (line["request_id"], line["status"], line["worker"]) == ("find me", 503, 0)
+
+
+async def test_a_request_without_an_id_is_logged_only_when_it_fails(
+    http: aiohttp.ClientSession, workers: list[FakeWorker]
+) -> None:
+    """What goes well costs no line; what fails is logged under the worker's id."""
+    with capture_logs() as logged:
+        async with http.get("/kv/a?node=1"):
+            pass
+        workers[1].answer = b"HTTP/1.1 503 Down\r\nX-Request-ID: made-up\r\nContent-Length: 0\r\n\r\n"
+        async with http.get("/kv/a?node=2"):
+            pass
+    lines = [entry for entry in logged if entry["event"] == "request_forwarded"]
+    assert [line["request_id"] for line in lines] == ["made-up"]
 
 
 async def test_bodies_of_a_mebibyte_pass(http: aiohttp.ClientSession, workers: list[FakeWorker]) -> None:
