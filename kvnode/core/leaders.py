@@ -1,7 +1,7 @@
 """Which partitions this worker leads, and which it should: elections, takeover, hand-over.
 
 A worker offers to lead a partition when, in its own view, nobody leads it and it is the first live
-worker of the preference list. A leader that is not the first hands over to a better-placed replica
+worker of the preference list, or those before it have not led for a while (their view may differ). A leader that is not the first hands over to a better-placed replica
 once that one is caught up and has been stable for a while. Being wrong about who is alive costs a
 round of ballots, never a write.
 """
@@ -64,6 +64,7 @@ class Leaders:
         self._elections: dict[int, Election] = {}
         self._leader: dict[int, Ballot] = {}
         self._highest: dict[int, int] = {}
+        self._leaderless_ms: dict[int, int] = {}
         self._not_before_ms: dict[int, int] = {}
         self._refused: dict[int, int] = {}
         self._to_prepare: list[tuple[int, Ballot]] = []
@@ -137,12 +138,23 @@ class Leaders:
     def _consider(self, partition: int) -> None:
         """Offer to lead a partition that nobody leads, if it is ours to do so."""
         if (
-            self._first_live(partition) == self._ctx.worker
+            self._is_our_turn(partition)
             and self._ctx.journal.voting(partition)
             and self._ctx.now_ms >= self._not_before_ms.get(partition, 0)
             and self._has_quorum(partition)
         ):
             self._stand(partition)
+
+    def _is_our_turn(self, partition: int) -> bool:
+        """Whether no live worker is placed before us, or each such one has had its time to lead."""
+        now, patience_ms = self._ctx.now_ms, 0
+        for worker in self._ctx.ring.preference_list(partition):
+            if worker == self._ctx.worker:
+                break
+            if self._candidate(worker):
+                patience_ms += 2 * self._ctx.timing.suspect_ms
+        waited_ms = now - self._leaderless_ms.get(partition, now)
+        return not self.draining and waited_ms >= patience_ms
 
     def _stand(self, partition: int) -> None:
         promised = self._ctx.journal.promised(partition)
@@ -296,14 +308,20 @@ class Leaders:
                 election.asked_ms = now
                 self._to_prepare.append((partition, election.ballot))
         if now - self._started_ms >= timing.suspect_ms:
-            for partition in self.held:
-                if (
-                    partition not in self.led
-                    and partition not in self._elections
-                    and not self._leader_is_live(partition)
-                ):
-                    self._consider(partition)
+            self._consider_all(now)
         self._hand_over_some()
+
+    def _consider_all(self, now: int) -> None:
+        for partition in self.held:
+            if (
+                partition in self.led
+                or partition in self._elections
+                or self._leader_is_live(partition)
+            ):
+                self._leaderless_ms.pop(partition, None)
+            else:
+                self._leaderless_ms.setdefault(partition, now)
+                self._consider(partition)
 
     def _abandon(self, partition: int) -> None:
         for pending in self._elections.pop(partition).parked:
