@@ -44,7 +44,9 @@ def test_what_is_no_json_object_is_kept_as_text(raw: bytes) -> None:
 
 
 HEADS = st.sampled_from(["event", "level", "node", "timestamp", "request_id", "other"])
-VALUES = st.none() | st.integers() | st.floats() | st.text(max_size=3) | st.just([{}])
+VALUES: st.SearchStrategy[object] = st.one_of(
+    st.none(), st.integers(), st.floats(), st.text(max_size=3), st.just([{}])
+)
 
 
 @given(

@@ -9,12 +9,13 @@ import aiohttp
 import pytest
 
 from kvnode.controller.app import Controller
+from kvnode.controller.view import SILENCE_S
 from kvnode.errors import MismatchError, PeerError
 from kvnode.logs import LogBuffer
 from tests.conftest import find_free_ports
 from tests.support.waiting import eventually
 from tests.unit.controller.building import controller_config, hello, log_line, report, status
-from tests.unit.controller.conftest import FakeLister
+from tests.unit.controller.conftest import Clock, FakeLister
 
 
 async def get(http: aiohttp.ClientSession, path: str, expected: int = 200) -> dict[str, object]:
@@ -35,9 +36,10 @@ async def test_status_shows_the_cluster(http: aiohttp.ClientSession) -> None:
     assert shown["workers"][0]["grpc_address"] == "127.0.0.1:6001"
 
 
-async def test_silence_shows(http: aiohttp.ClientSession, controller: Controller) -> None:
+async def test_silence_shows(http: aiohttp.ClientSession, controller: Controller, clock: Clock) -> None:
     """Workers that stop reporting are shown offline, and the controller is no longer ready."""
     assert (await get(http, "/readyz"))["ready"] is True
+    clock.now += SILENCE_S + 0.1
     await eventually(lambda: controller.view.workers_online == 0)
     shown = await get(http, "/readyz", 503)
     assert shown["reasons"] == ["0 of 4 workers are online, 3 are needed"]
