@@ -46,7 +46,10 @@ class Formation:
         return self._store.identity
 
     def check(self, theirs: Hello) -> None:
-        """Refuse a peer of another cluster, or a disk that is not the one noted for its worker."""
+        """Refuse a peer of another cluster, or a disk that is not the one noted for its worker.
+
+        Only workers that share a partition with a rebuilt one have noted its disk.
+        """
         mine = self.identity
         if theirs.worker == mine.worker:
             raise MismatchError(f"another process says that it is worker {mine.worker}")
@@ -56,7 +59,12 @@ class Formation:
                 f"ours to {mine.cluster_id}"
             )
         noted = mine.roster.get(theirs.worker, "")
-        if theirs.voting and noted and noted != theirs.incarnation:
+        if (
+            theirs.voting
+            and noted
+            and noted != theirs.incarnation
+            and not self._ctx.held.isdisjoint(self._ctx.ring.held_by(theirs.worker))
+        ):
             raise MismatchError(
                 f"worker {theirs.worker}'s disk is incarnation {theirs.incarnation}, "
                 f"but {noted} is the one that votes"
