@@ -67,7 +67,7 @@ class Confirmations:
         self._ctx = ctx
         self._peers = peers
         self._rounds = {peer.worker: Round() for peer in peers}
-        self._waiting: dict[Lead, set[Waiting]] = {}
+        self._waiting: dict[Lead, dict[Waiting, None]] = {}
         self.watcher: LeadershipWatcher | None = None
         self.heartbeat: Callable[[int, int, list[Lead]], ConfirmBatch] = (
             lambda number, _peer, leads: ConfirmBatch(number, leads)
@@ -81,7 +81,7 @@ class Confirmations:
             pending.answer(outcome)
             return
         waiting = Waiting(pending, outcome, lead, self._ctx.now_ms)
-        self._waiting.setdefault(lead, set()).add(waiting)
+        self._waiting.setdefault(lead, {})[waiting] = None
         self._ask(waiting, others)
 
     def _ask(self, waiting: Waiting, others: tuple[int, ...]) -> None:
@@ -167,6 +167,6 @@ class Confirmations:
     def _forget(self, waiting: Waiting) -> None:
         reads = self._waiting.get(waiting.lead)
         if reads is not None:
-            reads.discard(waiting)
+            reads.pop(waiting, None)
             if not reads:
                 del self._waiting[waiting.lead]

@@ -46,7 +46,7 @@ class Executor:
         self._coordinator = coordinator
         self._seen: dict[int, dict[str, int]] = {}
         self._open: dict[int, tuple[Batch, Attempt]] = {}
-        self._batches: set[Batch] = set()
+        self._batches: dict[Batch, None] = {}
 
     @property
     def idle(self) -> bool:
@@ -58,7 +58,7 @@ class Executor:
         if not self._is_new(sender, process, message.number):
             return
         batch = Batch(token, message.number, len(message.attempts), self._ctx.now_ms)
-        self._batches.add(batch)
+        self._batches[batch] = None
         for attempt in message.attempts:
             number = self._ctx.number()
             self._open[number] = (batch, attempt)
@@ -110,7 +110,7 @@ class Executor:
         outcomes, batch.outcomes = batch.outcomes, []
         batch.told = True
         if not batch.remaining:
-            self._batches.discard(batch)
+            self._batches.pop(batch, None)
         reply = ExecuteReply(batch.number, outcomes)
         self._ctx.outbox.respond(batch.token, reply, last=not batch.remaining)
 
