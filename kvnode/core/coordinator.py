@@ -99,7 +99,10 @@ class Coordinator:
             self._route(Request(operation, partition, deadline_ms, sink, token))
 
     def relay(self, pending: Pending, leader: int) -> None:
-        """Pass a peer's operation on to the leader that it could not reach: one hop, one try."""
+        """Pass a peer's operation on to the leader that it could not reach: one hop, one try.
+
+        What was definitely not done is declined, so that the peer itself tries again.
+        """
         operation = pending.operation
         partition = self._ctx.ring.partition(operation.key)
         request = Request(operation, partition, pending.deadline_ms, pending.sink, pending.token)
@@ -193,13 +196,16 @@ class Coordinator:
         self._retry(request, "no worker led the key's partition in time")
 
     def _retry(self, request: Request, reason: str) -> None:
+        if request.relayed:
+            request.answer(Outcome(Status.NOT_LEADER, leader=request.hint))
+            return
         now = self._ctx.now_ms
         request.tries += 1
         delay = 0
         if request.tries > 1 or not request.hint:
             delay = min(FIRST_RETRY_MS * 2 ** min(request.tries, 10), LAST_RETRY_MS)
             delay = int(delay * (0.5 + self._ctx.random()))
-        if request.relayed or now + delay >= request.deadline_ms:
+        if now + delay >= request.deadline_ms:
             request.fail(reason)
         else:
             heapq.heappush(self._again, (now + delay, self._ctx.number(), request))
