@@ -109,7 +109,7 @@ class Leaders:
     def agreed(self, worker: int, partitions: list[int]) -> None:
         """Take a leader's word that this worker holds some partitions whole."""
         for partition in partitions:
-            if self.leader_of(partition) == worker:
+            if self.leader_of(partition) in (0, worker):
                 self.whole.add(partition)
 
     # --- elections --------------------------------------------------------------------------------
