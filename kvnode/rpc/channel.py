@@ -10,18 +10,15 @@ import grpc
 MESSAGE_BYTES = 16 * 1024 * 1024
 """The largest message either end takes. Senders build batches below 4 MiB; one value may be larger."""
 
-_SHARED = (
+_LIMITS = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES),
     ("grpc.max_send_message_length", MESSAGE_BYTES),
-    # A connection whose other end is gone without a word is given up after 5 + 2 s.
-    ("grpc.keepalive_time_ms", 5000),
-    ("grpc.keepalive_timeout_ms", 2000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.max_pings_without_data", 0),
 )
 
-CLIENT_OPTIONS = (
-    *_SHARED,
+_CLIENT_OPTIONS = (
+    *_LIMITS,
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
     # Each channel has connections of its own, and nobody else's back-off.
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -31,10 +28,12 @@ CLIENT_OPTIONS = (
 )
 
 SERVER_OPTIONS = (
-    *_SHARED,
+    *_LIMITS,
     ("grpc.so_reuseport", 0),  # else a second bind to a taken port succeeds
-    ("grpc.http2.min_ping_interval_without_data_ms", 1000),
-    ("grpc.http2.max_ping_strikes", 0),
+    ("grpc.keepalive_time_ms", 5000),
+    ("grpc.keepalive_timeout_ms", 5000),
+    ("grpc.http2.ping_timeout_ms", 5000),
+    ("grpc.http2.max_ping_strikes", 0),  # clients probe as often as they like
 )
 
 
@@ -43,18 +42,28 @@ class Times:
     """How long a client waits, in seconds.
 
     ``open_s``: for a connection with its greeting and streams. ``call_s``: for the answer to a single
-    call. ``low_s`` to ``high_s``: between attempts to connect.
+    call. ``low_s`` to ``high_s``: between attempts to connect. ``probe_s``: before a silent connection
+    is probed, and ``probe_answer_s``: before one that does not answer is given up.
     """
 
     open_s: float = 2.0
     call_s: float = 10.0
     low_s: float = 0.05
     high_s: float = 1.0
+    probe_s: float = 5.0
+    probe_answer_s: float = 5.0
 
 
-def open_channel(address: str) -> grpc.aio.Channel:
+def open_channel(address: str, times: Times | None = None) -> grpc.aio.Channel:
     """Return a channel to ``host:port``; it connects on its first call."""
-    return grpc.aio.insecure_channel(address, options=CLIENT_OPTIONS)
+    times = times or Times()
+    probes = (
+        ("grpc.keepalive_time_ms", int(times.probe_s * 1000)),
+        # gRPC gives a probe the longer of these two; the second one's default is a minute.
+        ("grpc.keepalive_timeout_ms", int(times.probe_answer_s * 1000)),
+        ("grpc.http2.ping_timeout_ms", int(times.probe_answer_s * 1000)),
+    )
+    return grpc.aio.insecure_channel(address, options=(*_CLIENT_OPTIONS, *probes))
 
 
 def unary_call(channel: grpc.aio.Channel, path: str) -> grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]:

@@ -62,7 +62,7 @@ class ControlClient:
 
     async def _run(self) -> None:
         while True:
-            async with open_channel(self._controller) as channel:
+            async with open_channel(self._controller, self._times) as channel:
                 try:
                     await self._report(channel)
                 except grpc.aio.AioRpcError as failure:

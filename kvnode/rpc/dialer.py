@@ -26,6 +26,7 @@ class Dialer:
         self._backoff = Backoff(times)
         self._hurry = asyncio.Event()
         self._link: Link | None = None
+        self._process = ""
         self._task: asyncio.Task[None] | None = None
         self._complaint = ""
 
@@ -56,8 +57,11 @@ class Dialer:
         if self._link is not None:
             self._link.close(PeerError(reason))
 
-    def hurry(self) -> None:
-        """Dial now rather than after the back-off: the peer has just been heard of."""
+    def greeted(self, process: str) -> None:
+        """Hear that a process that is new to us lives there: a link to an earlier one is given up."""
+        if self._link is not None and self._process == process:
+            return
+        self.close_link("a later process has greeted")
         self._hurry.set()
 
     async def _run(self) -> None:
@@ -80,7 +84,7 @@ class Dialer:
         """Use one link from its opening until it breaks."""
         peer = await link.open()
         self._complaint = ""
-        self._link = link
+        self._link, self._process = link, peer.process
         _log.info("link_opened", peer=self._worker, address=self._address, process=peer.process)
         opened_s = asyncio.get_running_loop().time()
         self._inbox.link_up(peer)

@@ -74,5 +74,5 @@ class InspectionClient:
         if address is None:
             raise PeerError(f"there is no worker {worker}")
         if worker not in self._channels:
-            self._channels[worker] = open_channel(address)
+            self._channels[worker] = open_channel(address, self._times)
         return self._channels[worker]

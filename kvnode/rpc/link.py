@@ -33,7 +33,7 @@ class Link:
         self._address = address
         self._inbox = inbox
         self._times = times
-        self._channel = open_channel(address)
+        self._channel = open_channel(address, times)
         self._metadata: Metadata = ()
         self._streams: dict[type[Request], OutgoingStream] = {}
         self._tasks: set[asyncio.Task[None]] = set()

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn
 
-from kvnode.core.messages import Reply
+from kvnode.core.messages import Hello, Reply
 from kvnode.errors import MessageError, PeerError
 from kvnode.logs import get_logger
 from kvnode.replication.transport import Inbox
@@ -25,7 +25,7 @@ _STRANGERS = 1000
 class PeerService:
     """Serves peers on behalf of ``inbox``. ``on_greeting`` is told of each process that is new to us."""
 
-    def __init__(self, inbox: Inbox, on_greeting: Callable[[int], None]) -> None:
+    def __init__(self, inbox: Inbox, on_greeting: Callable[[Hello], None]) -> None:
         self._inbox = inbox
         self._on_greeting = on_greeting
         self._greetings = Greetings(inbox.hello().process)
@@ -77,7 +77,7 @@ class PeerService:
             await refuse(context, error)
         self._refused.pop(theirs.worker, None)
         if self._greetings.note(theirs):
-            self._on_greeting(theirs.worker)
+            self._on_greeting(theirs)
         return HELLO.encode_reply(self._inbox.hello())
 
     def _call(self, method: Method[Any, Any]) -> Callable[[bytes, Context], Awaitable[bytes]]:

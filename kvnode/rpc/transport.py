@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
 
-from kvnode.core.messages import Request
+from kvnode.core.messages import Hello, Request
 from kvnode.replication.transport import Inbox
 from kvnode.rpc.channel import Times
 from kvnode.rpc.dialer import Dialer
@@ -79,6 +79,6 @@ class GrpcTransport:
                 await self._service.drain()
         await self._server.stop(_LAST_WORDS_S if grace_s else 0)
 
-    def _greeted(self, worker: int) -> None:
-        if worker in self._dialers:
-            self._dialers[worker].hurry()
+    def _greeted(self, peer: Hello) -> None:
+        if peer.worker in self._dialers:
+            self._dialers[peer.worker].greeted(peer.process)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -11,13 +12,14 @@ from contextlib import asynccontextmanager
 from structlog.testing import capture_logs
 
 from kvnode.core.messages import AcceptReply, HandOver, Hello
-from kvnode.rpc.channel import Times
+from kvnode.rpc.channel import Times, open_channel, unary_call
+from kvnode.rpc.methods import HELLO
 from kvnode.rpc.transport import GrpcTransport
 from tests.conftest import find_free_ports
 from tests.unit.rpc.fakes import FakeInbox, Respond, batch, hello, serving
 
-AT_ONCE_S = 0.5
-"""Far below any time-out of ours or of gRPC's."""
+AT_ONCE_S = 2.0
+"""Below any time-out of ours or of gRPC's, and enough for a busy machine."""
 
 
 @asynccontextmanager
@@ -57,6 +59,17 @@ async def test_a_killed_process_is_noticed_at_once_and_its_successor_is_linked()
     assert [worker for worker, _ in inbox.downs] == [2, 2]
 
 
+async def test_a_process_that_is_frozen_is_given_up_though_its_connection_stands() -> None:
+    """A peer that answers no probe loses its link."""
+    [port] = find_free_ports(1)
+    inbox = FakeInbox(hello(1))
+    times = Times(probe_s=0.2, probe_answer_s=0.2)
+    async with serving(inbox, {2: f"127.0.0.1:{port}"}, times=times), child(port, "frozen") as running:
+        await inbox.until(lambda: bool(inbox.ups))
+        running.send_signal(signal.SIGSTOP)
+        await inbox.until(lambda: bool(inbox.downs))
+
+
 async def test_an_abrupt_stop_is_noticed_at_once_and_nothing_is_delivered_after_it() -> None:
     """Requests under way when the peer stops get no reply, and the link is reported down once."""
     responds: list[Respond] = []
@@ -93,6 +106,21 @@ async def test_a_worker_that_greets_us_is_dialled_without_delay() -> None:
             await two.until(lambda: bool(two.ups))
             async with asyncio.timeout(AT_ONCE_S):
                 await one.until(lambda: bool(one.ups))
+
+
+async def test_a_link_to_an_earlier_process_ends_when_a_later_one_greets() -> None:
+    """A peer that restarted behind a connection that still seems to stand is dialled at once."""
+    one, two = FakeInbox(hello(1)), FakeInbox(hello(2))
+    async with (
+        serving(two) as second,
+        serving(one, {2: f"127.0.0.1:{second.port}"}) as first,
+        open_channel(f"127.0.0.1:{first.port}") as channel,
+    ):
+        await one.until(lambda: bool(one.ups))
+        await unary_call(channel, HELLO.path)(HELLO.encode_request(hello(2, "later")))
+        async with asyncio.timeout(AT_ONCE_S):
+            await one.until(lambda: len(one.ups) == 2)
+        assert one.downs == [(2, "a later process has greeted")]
 
 
 async def test_a_single_call_that_nobody_answers_expires_and_the_link_stays() -> None:
