@@ -19,7 +19,7 @@ from tests.support.waiting import eventually_sync
 
 WORKERS = 4
 RESTART_AFTER_S = 4
-START_S = 60.0
+START_S = 120.0
 STOP_S = 60.0
 ANSWER_S = 10.0
 PORTS = range(23_000, 26_000, 10)

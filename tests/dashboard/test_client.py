@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from playwright.sync_api import expect
@@ -78,8 +79,9 @@ def test_the_owners_of_a_key_are_named(dashboard: Dashboard, cluster: LocalClust
     """Below the key stand its partition's replicas, the primary first, and its leader."""
     dashboard.at("client-key").fill(key)
     primary, *others = cluster.owners(key)
-    marks = " ".join(map(str, [primary, *others]))
-    expect(dashboard.at("client-owners")).to_contain_text(f"on {marks} led by {primary}")
+    marks = r"\s*".join(map(str, [primary, *others]))
+    named = re.compile(rf"on\s*{marks}\s*led by {primary}")
+    expect(dashboard.at("client-owners")).to_contain_text(named)
 
 
 def test_a_stale_condition_is_refused(dashboard: Dashboard, key: str) -> None:
