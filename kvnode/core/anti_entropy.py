@@ -44,9 +44,7 @@ class Check:
 class AntiEntropy:
     """Compares and repairs, a few partitions at a time."""
 
-    def __init__(
-        self, ctx: Context, peers: Peers, calls: Calls, copies: Copies, leaders: Leaders
-    ) -> None:
+    def __init__(self, ctx: Context, peers: Peers, calls: Calls, copies: Copies, leaders: Leaders) -> None:
         self._ctx = ctx
         self._peers = peers
         self._calls = calls

@@ -43,9 +43,7 @@ class Comparison:
     def _ask(self, worker: int, after: str) -> None:
         number = self._ctx.number()
         buckets = list(self._ctx.journal.tree(self._partition).buckets)
-        self._calls.ask(
-            worker, Sync(number, self._partition, self._ballot, buckets, after), self._page
-        )
+        self._calls.ask(worker, Sync(number, self._partition, self._ballot, buckets, after), self._page)
 
     def _page(self, worker: int, reply: Reply | None) -> None:
         if not isinstance(reply, SyncReply) or reply.refused is not None:

@@ -13,8 +13,8 @@ from typing import Protocol
 from kvnode.core.context import Context
 from kvnode.core.messages import ConfirmBatch, ConfirmReply, Refusal
 from kvnode.core.operations import Outcome
-from kvnode.core.pending import Pending
 from kvnode.core.peers import Peers
+from kvnode.core.pending import Pending
 from kvnode.core.versions import Ballot
 
 Lead = tuple[int, Ballot]
@@ -69,13 +69,11 @@ class Confirmations:
         self._rounds = {peer.worker: Round() for peer in peers}
         self._waiting: dict[Lead, dict[Waiting, None]] = {}
         self.watcher: LeadershipWatcher | None = None
-        self.heartbeat: Callable[[int, int, list[Lead]], ConfirmBatch] = (
-            lambda number, _peer, leads: ConfirmBatch(number, leads)
+        self.heartbeat: Callable[[int, int, list[Lead]], ConfirmBatch] = lambda number, _peer, leads: (
+            ConfirmBatch(number, leads)
         )
 
-    def join(
-        self, pending: Pending, outcome: Outcome, lead: Lead, others: tuple[int, ...]
-    ) -> None:
+    def join(self, pending: Pending, outcome: Outcome, lead: Lead, others: tuple[int, ...]) -> None:
         """Answer ``pending`` with ``outcome`` once the lead is confirmed by a majority."""
         if self._ctx.quorum == 1:
             pending.answer(outcome)

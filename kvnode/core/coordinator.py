@@ -81,9 +81,7 @@ class Coordinator:
         self._peers = peers
         self._leaders = leaders
         bounds = ctx.bounds
-        self._lanes = {
-            peer.worker: Lane[Request](bounds.batch_items, bounds.batch_bytes) for peer in peers
-        }
+        self._lanes = {peer.worker: Lane[Request](bounds.batch_items, bounds.batch_bytes) for peer in peers}
         self._requests: dict[int, Request] = {}
         self._hints: dict[int, int] = {}
         self._again: list[tuple[int, int, Request]] = []
@@ -157,10 +155,8 @@ class Coordinator:
         for worker, lane in self._lanes.items():
             while lane.idle and self._peers[worker].hello is not None:
                 number = self._ctx.number()
-                attempts = []
-                for request in lane.depart(number):
-                    if not request.done:
-                        attempts.append(self._attempt(request, worker))
+                departing = [request for request in lane.depart(number) if not request.done]
+                attempts = [self._attempt(request, worker) for request in departing]
                 if attempts:
                     self._ctx.outbox.send(worker, ExecuteBatch(number, attempts))
                     break
@@ -236,9 +232,7 @@ class Coordinator:
 
     def _sent_to(self, worker: int) -> list[int]:
         return [
-            number
-            for number, request in self._requests.items()
-            if request.target == worker and request.sent
+            number for number, request in self._requests.items() if request.target == worker and request.sent
         ]
 
     def quiet(self, worker: int) -> bool:

@@ -36,9 +36,7 @@ class Copies:
         self._ctx = ctx
         self._linked: set[int] = set()
         bounds = ctx.bounds
-        self._lanes = {
-            peer: Lane[AcceptItem](bounds.batch_items, bounds.batch_bytes) for peer in peers
-        }
+        self._lanes = {peer: Lane[AcceptItem](bounds.batch_items, bounds.batch_bytes) for peer in peers}
         self.dropped = dict.fromkeys(peers, 0)
         self.watcher: CopyWatcher | None = None
 

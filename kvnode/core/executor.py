@@ -11,8 +11,8 @@ from kvnode.core.coordinator import Coordinator
 from kvnode.core.leaders import Leaders
 from kvnode.core.messages import Attempt, ExecuteBatch, ExecuteReply
 from kvnode.core.operations import Outcome, Status
-from kvnode.core.pending import Pending
 from kvnode.core.peers import Peers
+from kvnode.core.pending import Pending
 from kvnode.core.readings import read_here
 
 PATIENCE_MS = 5
@@ -37,9 +37,7 @@ class Batch:
 class Executor:
     """The attempts that peers have asked for."""
 
-    def __init__(
-        self, ctx: Context, peers: Peers, leaders: Leaders, coordinator: Coordinator
-    ) -> None:
+    def __init__(self, ctx: Context, peers: Peers, leaders: Leaders, coordinator: Coordinator) -> None:
         self._ctx = ctx
         self._peers = peers
         self._leaders = leaders
@@ -86,11 +84,7 @@ class Executor:
         deadline_ms = self._ctx.now_ms + attempt.deadline_ms - margin
         pending = Pending(operation, self, number, deadline_ms)
         leader = self._leaders.leader_of(partition)
-        if (
-            attempt.relay
-            and leader not in (0, self._ctx.worker)
-            and self._peers.live(leader)
-        ):
+        if attempt.relay and leader not in (0, self._ctx.worker) and self._peers.live(leader):
             self._coordinator.relay(pending, leader)
         else:
             self._leaders.submit(partition, pending)

@@ -113,15 +113,15 @@ class Formation:
         self._ctx.durability.after_all(durable)
 
     def _join(self, message: Form) -> None:
-        """Take the votes first and the cluster's id when they are durable: a crash between leaves a blank disk."""
+        """Take the votes, and the cluster's id when they are durable: a crash between leaves a blank disk."""
         founder = message.roster.get(self.identity.worker) == self.identity.incarnation
         if founder:
             for partition in self._ctx.held:
                 if not self._ctx.journal.voting(partition):
                     self._ctx.journal.set_voting(partition)
-        self._ctx.durability.after_all(partial(self._become_member, message, founder))
+        self._ctx.durability.after_all(partial(self._become_member, message, founder=founder))
 
-    def _become_member(self, message: Form, founder: bool) -> None:
+    def _become_member(self, message: Form, *, founder: bool) -> None:
         identity = self.identity
         if identity.cluster_id:
             return

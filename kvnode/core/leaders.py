@@ -1,9 +1,9 @@
 """Which partitions this worker leads, and which it should: elections, takeover, hand-over.
 
 A worker offers to lead a partition when, in its own view, nobody leads it and it is the first live
-worker of the preference list, or those before it have not led for a while (their view may differ). A leader that is not the first hands over to a better-placed replica
-once that one is caught up and has been stable for a while. Being wrong about who is alive costs a
-round of ballots, never a write.
+worker of the preference list, or those before it have not led for a while (their view may differ).
+A leader that is not the first hands over to a better-placed replica once that one is caught up and
+has been stable for a while. Being wrong about who is alive costs a round of ballots, never a write.
 """
 
 from __future__ import annotations
@@ -101,8 +101,7 @@ class Leaders:
     def behind(self) -> int:
         """Count the partitions held here that are not known to be whole."""
         return sum(
-            partition not in self.whole
-            and not (partition in self.led and self.led[partition].settled)
+            partition not in self.whole and not (partition in self.led and self.led[partition].settled)
             for partition in self.held
         )
 
@@ -313,11 +312,7 @@ class Leaders:
 
     def _consider_all(self, now: int) -> None:
         for partition in self.held:
-            if (
-                partition in self.led
-                or partition in self._elections
-                or self._leader_is_live(partition)
-            ):
+            if partition in self.led or partition in self._elections or self._leader_is_live(partition):
                 self._leaderless_ms.pop(partition, None)
             else:
                 self._leaderless_ms.setdefault(partition, now)

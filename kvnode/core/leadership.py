@@ -189,9 +189,9 @@ class Leadership:
                 self._repair(key, slot, task)
             else:
                 task.done()
-        if not queue and slot.flight is None and slot.inquiry is None:
-            if self._slots.get(key) is slot:
-                del self._slots[key]
+        unused = not queue and slot.flight is None and slot.inquiry is None
+        if unused and self._slots.get(key) is slot:
+            del self._slots[key]
 
     # --- operations -----------------------------------------------------------------------------
 
@@ -323,9 +323,7 @@ class Leadership:
             return
         self._gather(key, inquiry, worker, (reply.records[0], reply.floor))
 
-    def _gather(
-        self, key: str, inquiry: Inquiry, worker: int, state: tuple[Record | None, Version]
-    ) -> None:
+    def _gather(self, key: str, inquiry: Inquiry, worker: int, state: tuple[Record | None, Version]) -> None:
         slot = self._slots.get(key)
         if slot is None or slot.inquiry is not inquiry or self.ended:
             return
@@ -340,9 +338,7 @@ class Leadership:
         else:
             self._fly(slot, self._flight(again))
 
-    def _to_accept_again(
-        self, states: Iterable[tuple[Record | None, Version]]
-    ) -> Record | None:
+    def _to_accept_again(self, states: Iterable[tuple[Record | None, Version]]) -> Record | None:
         """Return the newest record of a majority if it does not stand on all of it, under our ballot."""
         states = tuple(states)
         found = [record for record, _ in states if record is not None]

@@ -239,9 +239,7 @@ class FormReply(msgspec.Struct, frozen=True, gc=False):
     joined: bool
 
 
-Request = (
-    AcceptBatch | ConfirmBatch | ExecuteBatch | Prepare | ReadStates | Sync | HandOver | Form
-)
+Request = AcceptBatch | ConfirmBatch | ExecuteBatch | Prepare | ReadStates | Sync | HandOver | Form
 Reply = (
     AcceptReply
     | ConfirmReply

@@ -18,10 +18,10 @@ class Kind(IntEnum):
 
 
 class Condition(msgspec.Struct, frozen=True, gc=False):
-    """What must be true of the committed record for a write to happen.
+    r"""What must be true of the committed record for a write to happen.
 
-    ``any_of``: its version is one of these (If-Match). ``present``: a value exists (If-Match: \\*).
-    ``absent``: no value exists (If-None-Match: \\*). A deleted key is absent. All that are given
+    ``any_of``: its version is one of these (If-Match). ``present``: a value exists (If-Match: \*).
+    ``absent``: no value exists (If-None-Match: \*). A deleted key is absent. All that are given
     must hold.
     """
 

@@ -47,9 +47,7 @@ def load(ctx: Context, partition: int, key: str) -> Record | None:
     if entry is None:
         return None
     value = None if entry.tombstone else ctx.journal.value(partition, key, entry)
-    return Record(
-        partition, key, entry.accepted, entry.version, entry.previous, value, copied=entry.copied
-    )
+    return Record(partition, key, entry.accepted, entry.version, entry.previous, value, copied=entry.copied)
 
 
 class Replica:
@@ -173,9 +171,7 @@ class Replica:
             size += len(record.value or b"") + len(key) + 100
         self._respond(token, self._sync_reply(message, records=records))
 
-    def _held_after(
-        self, partition: int, buckets: frozenset[int], after: str
-    ) -> tuple[list[Held], bool]:
+    def _held_after(self, partition: int, buckets: frozenset[int], after: str) -> tuple[list[Held], bool]:
         held: list[Held] = []
         if not buckets:
             return held, False

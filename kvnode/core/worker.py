@@ -279,6 +279,4 @@ class WorkerMachine:
     def drained(self) -> bool:
         """Whether nothing is left that others wait for: no leadership, no attempt, no caller."""
         others = [peer for peer in self.peers if peer.live]
-        return (
-            self.leaders.drained and self.executor.idle and all(peer.quiet for peer in others)
-        )
+        return self.leaders.drained and self.executor.idle and all(peer.quiet for peer in others)
