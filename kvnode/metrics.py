@@ -45,9 +45,6 @@ DISK_BATCH_RECORDS = Histogram(
 )
 DISK_LOG_BYTES = Counter("kvnode_disk_log_bytes", "Bytes appended to the log.", registry=REGISTRY)
 DISK_USED_BYTES = Gauge("kvnode_disk_used_bytes", "Bytes of all segments on disk.", registry=REGISTRY)
-DISK_MERGED_SEGMENTS = Counter(
-    "kvnode_disk_merged_segments", "Segments rewritten by merges.", registry=REGISTRY
-)
 KEYS = Gauge("kvnode_keys", "Keys with a value, as replica.", registry=REGISTRY)
 TOMBSTONES = Gauge("kvnode_tombstones", "Deleted keys that are not forgotten yet.", registry=REGISTRY)
 

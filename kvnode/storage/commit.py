@@ -14,6 +14,7 @@ from time import monotonic
 
 import structlog
 
+from kvnode import metrics
 from kvnode.errors import StorageError
 from kvnode.storage.disk import Disk
 from kvnode.storage.segment import Segment, segment_name
@@ -137,12 +138,16 @@ class Committer:
         segment = run.segment
         new = segment.file is None
         file = segment.file = segment.file or self._disk.create(segment_name(segment.number))
-        file.write(next(iter(run.lines)), b"".join(run.lines.values()))
+        data = b"".join(run.lines.values())
+        file.write(next(iter(run.lines)), data)
         began = monotonic()
         file.sync()
         if new:
             self._disk.sync_folder()
         took = monotonic() - began
+        metrics.DISK_SYNC_SECONDS.observe(took)
+        metrics.DISK_BATCH_RECORDS.observe(len(run.lines))
+        metrics.DISK_LOG_BYTES.inc(len(data))
         if took > SLOW_SYNC_S:
             _log.warning("sync_slow", file=file.name, took_s=round(took, 3), lines=len(run.lines))
 
