@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from importlib import metadata
 from pathlib import Path
@@ -26,7 +27,7 @@ from kvnode.config import (
     warnings,
 )
 from kvnode.controller.app import Controller
-from kvnode.errors import KvnodeError, PeerError, StorageError
+from kvnode.errors import PeerError, StorageError
 from kvnode.logs import LogBuffer, configure, get_logger
 from kvnode.replication.host import WorkerHost
 from kvnode.rpc.control_client import ControlClient
@@ -73,18 +74,20 @@ def _run(node: Coroutine[None, None, None]) -> int:
     try:
         uvloop.run(node)
     except PeerError as error:
-        _log.error("node_failed", reason=str(error))
-        return PORT_TAKEN
+        return _failed(error, PORT_TAKEN)
     except (StorageError, OSError) as error:
-        _log.error("node_failed", reason=str(error))
-        return STORAGE_UNUSABLE
-    except KvnodeError as error:
-        _log.error("node_failed", reason=str(error))
-        return FAILED
+        return _failed(error, STORAGE_UNUSABLE)
     except Exception as error:  # noqa: BLE001 - the last line of a process that cannot go on
-        _log.error("node_failed", reason=repr(error), exc_info=error)
-        return FAILED
+        return _failed(error, FAILED)
     return STOPPED
+
+
+def _failed(error: Exception, exit_code: int) -> int:
+    """Say why the node stops: to the log with all that is known, and to a person in one line."""
+    defect = error if exit_code == FAILED else None
+    _log.error("node_failed", reason=str(error) or repr(error), exc_info=defect)
+    sys.stderr.write(f"kvnode: {error}\n")
+    return exit_code
 
 
 class Ending:
@@ -149,12 +152,16 @@ def _open_store(config: WorkerConfig, durable: Callable[[int], None], ending: En
 
 async def _worker(config: WorkerConfig, logs: LogBuffer) -> None:
     ending = Ending()
-    hosts: list[WorkerHost] = []
-    store = _open_store(config, lambda lsn: hosts[0].durable(lsn), ending)
+    host: WorkerHost | None = None
+
+    def durable(lsn: int) -> None:
+        if host is not None:
+            host.durable(lsn)
+
+    store = _open_store(config, durable, ending)
     try:
         release = metadata.version("kvnode")
         host = WorkerHost(config, store, logs, release=release, failed=ending.failed)
-        hosts.append(host)
         store.start()
         async with _watchdog():
             await _serve_worker(config, host, ending)
@@ -170,9 +177,7 @@ async def _serve_worker(config: WorkerConfig, host: WorkerHost, ending: Ending) 
         peers={entry.id: entry.grpc for entry in cluster.workers},
         services=[InspectionService(host)],
     )
-    app = create_app(
-        host, cluster=cluster, worker=own.id, limits=config.limits, logging=config.logging
-    )
+    app = create_app(host, cluster=cluster, worker=own.id, limits=config.limits, logging=config.logging)
     rest = RestServer(app, config.worker.bind, split_address(own.rest)[1])
     control = ControlClient(cluster.controller.grpc, host.hello, host.report)
     await rest.start()

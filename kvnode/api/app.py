@@ -39,6 +39,9 @@ NO_HEAD = "NONE"
 """The method that Sanic gives to a request whose head could not be read."""
 
 _METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE", "POST", "PATCH", "OPTIONS"})
+PROBED = "/readyz"
+"""Answered with 503 as a matter of course, and asked all the time: not logged as a failure."""
+
 _numbers = count(1)
 _log = get_logger()
 
@@ -151,7 +154,8 @@ def _finisher(gate: Gate, slow_s: float) -> Callable[[ApiRequest, BaseHTTPRespon
         count_request, observe_seconds = _measures(method, response.status)
         count_request()
         observe_seconds(elapsed_s)
-        if request.traced or elapsed_s >= slow_s or response.status >= 500:  # noqa: PLR2004
+        failed = response.status >= 500 and request.path != PROBED  # noqa: PLR2004
+        if request.traced or elapsed_s >= slow_s or failed:
             _log_request(request, response.status, elapsed_s)
 
     return finish

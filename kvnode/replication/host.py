@@ -30,6 +30,7 @@ from kvnode.replication.transport import Transport
 from kvnode.storage.store import Store
 
 TICK_S = 0.01
+GAUGES_S = 1.0
 EPOCH = 1
 PROTOCOL = (1, 1)
 WARNINGS = frozenset({"peer_suspected", "leadership_lost"})
@@ -63,6 +64,7 @@ class WorkerHost:
         self._transport: Transport | None = None
         self._stopped = False
         self._flush_due = False
+        self._gauges_due_s = 0.0
         self._token = 0
         self._answers: dict[int, asyncio.Future[Outcome]] = {}
         self._responds: dict[int, Callable[[Reply], None]] = {}
@@ -73,7 +75,7 @@ class WorkerHost:
             [entry.id for entry in config.cluster.workers],
             self._ring,
             store,
-            random=random.Random().random,  # noqa: S311 - jitter, not secrets
+            random=random.Random().random,
             new_cluster_id=lambda: uuid.uuid4().hex,
             timing=Timing(
                 heartbeat_ms=detector.heartbeat_ms,
@@ -262,6 +264,9 @@ class WorkerHost:
         if self._stopped:
             return
         self._input(self.machine.tick)
+        if self._loop.time() >= self._gauges_due_s:
+            self._gauges_due_s = self._loop.time() + GAUGES_S
+            set_gauges(self.machine, self._store)
         self._loop.call_later(TICK_S, self._tick)
 
     def _flush(self) -> None:
@@ -303,7 +308,3 @@ class WorkerHost:
         if not self._stopped:
             self.stop()
             self._failed(error)
-
-    def show_gauges(self) -> None:
-        """Bring the gauges of ``/metrics`` up to date."""
-        set_gauges(self.machine, self._store)

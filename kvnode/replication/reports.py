@@ -36,9 +36,7 @@ class Reporter:
         """Note a record that became part of this worker's index."""
         if len(self._events) == EVENTS_KEPT:
             self._events_dropped += 1
-        self._events.append(
-            KeyEvent(record.key, record.partition, record.version, record.value is None)
-        )
+        self._events.append(KeyEvent(record.key, record.partition, record.version, record.value is None))
 
     def status(self) -> WorkerStatus:
         """Return the worker's state as of now."""

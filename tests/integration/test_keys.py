@@ -11,12 +11,14 @@ from tests.support.waiting import eventually
 
 KEYS_A_WORKER = 1000
 AT_ONCE = 16
+REPLICAS = 3
 AWKWARD = [
     "plain", "user/1", "a/b/../c", "//double//", "sp ace", "per%cent", "%2F", "ä/ö/ü", "日本語", "🐦",
     "+plus+", "q?x=1&y=2", "#hash", '"quoted"', "back\\slash", "tab\there", "nul\x00byte", "k" * 1024,
 ]  # fmt: skip
 VALUES: list[object] = [
-    None, True, False, 0, -1, 1.5, 10**30, "", "ä", "\u2028\u0000", [], {}, [1, [2, [3]]], {"a": {"b": None}}, 7,
+    None, True, False, 0, -1, 1.5, 10**30, "", "ä", "\u2028\u0000", [], {}, [1, [2, [3]]],
+    {"a": {"b": None}}, 7,
 ]  # fmt: skip
 LARGE = "x" * (1024 * 1024 - 2)
 
@@ -60,7 +62,7 @@ async def test_every_value_comes_back_through_another_worker_and_stands_on_three
     expected: dict[int, set[str]] = {worker: set() for worker in cluster.workers}
     for _, key in values:
         holders = await cluster.replicas(key)
-        assert len(set(holders)) == 3
+        assert len(set(holders)) == REPLICAS
         for holder in holders:
             expected[holder].add(key)
 

@@ -9,8 +9,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from io import BytesIO
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote
 
 import aiohttp
@@ -54,16 +53,22 @@ class Cluster:
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._session: aiohttp.ClientSession | None = None
 
-    async def __aenter__(self) -> Cluster:
+    async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20))
-        for node in self._nodes:
-            self.start(node.number)
-        await self.wait_ready()
+        try:
+            for node in self._nodes:
+                self.start(node.number)
+            await self.wait_ready()
+        except BaseException:
+            await self.close()
+            raise
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Stop everything, thawing what was frozen."""
         for number, process in self._processes.items():
             if process.poll() is None:
                 process.send_signal(signal.SIGCONT)
@@ -182,7 +187,7 @@ class Cluster:
         """Whether all nodes (or those named) answer /readyz with 200."""
         for number in nodes if nodes is not None else [node.number for node in self._nodes]:
             try:
-                if (await self.request("GET", number, "/readyz")).status != 200:  # noqa: PLR2004
+                if (await self.request("GET", number, "/readyz")).status != 200:
                     return False
             except aiohttp.ClientError:
                 return False
