@@ -7,11 +7,13 @@ a whole round trip, processor time that of each end, gRPC's own threads included
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 import time
 from pathlib import Path
 
+import structlog
 import uvloop
 
 from kvnode.core.messages import AcceptBatch
@@ -90,7 +92,8 @@ async def measure(count: int, port: int, other: int) -> str:
 
 
 async def main() -> None:
-    """Print the table."""
+    """Print the table, and nothing else."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.bench.rpc", "--serve", stdout=asyncio.subprocess.PIPE
     )
