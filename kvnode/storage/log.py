@@ -48,6 +48,11 @@ class Log:
         self._head = 0
         self._newest = max(segments, default=0)
 
+    @property
+    def begun(self) -> bool:
+        """Whether a segment was begun since the start: its head makes all older states needless."""
+        return self._active is not None
+
     def append(self, line: bytes) -> tuple[Segment, int]:
         """Queue a line; return its segment and offset. The caller holds the lock."""
         active = self._active

@@ -4,8 +4,9 @@ Only lines that are their key's newest are copied, so that the new segment may s
 of the old ones stood. In order: copy to a temporary file and sync it; wait until everything that
 made a line dead is durable itself; give the file its name and sync the folder, which is the moment
 of the merge (its header names what it replaces, and recovery removes that); point the index at it,
-a few keys at a time; remove the old files. They stay readable for as long as somebody may hold an
-entry from before.
+a few keys at a time; remove the old files, which stay readable for as long as somebody may hold an
+entry from before. The partitions' states are not copied: the head of a newer segment has them, so
+there must be one that was begun since the start.
 
 A tombstone that the index has forgotten is dropped only when no older segment can hold an older line of
 its key: such a line would bring the deleted value back at the next start.
@@ -214,7 +215,9 @@ def _run(segments: list[Segment], index: int, segment_bytes: int) -> list[Segmen
 def _choose_forgotten(segments: list[Segment]) -> list[Segment]:
     """Return the first segment that must be rewritten before forgotten tombstones can go."""
     forgotten = sum(segment.forgotten for segment in segments)
-    if forgotten * 4 <= sum(segment.size for segment in segments) or any(s.damaged for s in segments):
+    if not forgotten or any(segment.damaged for segment in segments):
+        return []
+    if forgotten * 4 < sum(segment.size for segment in segments):
         return []
     last = max(segment.place for segment in segments if segment.forgotten)
     return [s for s in segments if s.forgotten or s.clean < last][:1]

@@ -19,10 +19,7 @@ from kvnode.storage.disk import Disk
 from kvnode.storage.identity import new_identity, read_identity, write_identity
 from kvnode.storage.keydir import digest_of, pack, place_of, scan, unpack
 from kvnode.storage.lines import (
-    FloorLine,
     LineError,
-    PromiseLine,
-    VotingLine,
     encode_floor,
     encode_head,
     encode_promise,
@@ -185,8 +182,9 @@ class Store:
         if ballot == promised:
             return self.appended_lsn
         with self._log.lock:
-            self._states.apply(PromiseLine(p=partition, b=ballot))
-            return self._log.append_state(encode_promise(partition, ballot))
+            lsn = self._log.append_state(encode_promise(partition, ballot))
+            self._states.promised[partition] = ballot
+            return lsn
 
     def floor(self, partition: int) -> Version:
         """Return the version at or below which absent keys stay absent."""
@@ -197,8 +195,8 @@ class Store:
         if version <= self._states.floor[partition]:
             return self.appended_lsn
         with self._log.lock:
-            self._states.apply(FloorLine(p=partition, ver=version))
             lsn = self._log.append_state(encode_floor(partition, version))
+            self._states.floor[partition] = version
             graves = self._keydirs[partition].graves()
             self._forget(partition, [grave for grave in graves if unpack(grave[1]).version <= version])
             return lsn
@@ -212,8 +210,9 @@ class Store:
         if self._states.voting[partition]:
             return self.appended_lsn
         with self._log.lock:
-            self._states.apply(VotingLine(p=partition))
-            return self._log.append_state(encode_voting(partition))
+            lsn = self._log.append_state(encode_voting(partition))
+            self._states.voting[partition] = True
+            return lsn
 
     def tree(self, partition: int) -> HashTree:
         """Return the hash tree over the partition's entries; it follows every append."""

@@ -91,7 +91,7 @@ class Tidier:
                 (segment for segment in self._log.segments.values() if segment.at_rest),
                 key=lambda segment: segment.place,
             )
-            inputs = choose(at_rest, self._log.segment_bytes)
+            inputs = choose(at_rest, self._log.segment_bytes) if self._log.begun else []
         if inputs:
             return self._merge(Merge(self._log, self._keydirs, inputs), [s.number for s in inputs])
         for segment in at_rest:

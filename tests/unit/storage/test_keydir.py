@@ -1,0 +1,102 @@
+"""The index in memory."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kvnode.core.records import Entry
+from kvnode.core.versions import Ballot, Version
+from kvnode.storage.keydir import Keydir, digest_of, moved, pack, place_of, scan, unpack
+
+numbers = st.integers(0, 2**64 - 1)
+small = st.integers(0, 2**32 - 1)
+versions = st.builds(Version, numbers, small, numbers)
+entries = st.builds(
+    Entry,
+    accepted=st.builds(Ballot, numbers, small),
+    version=versions,
+    previous=st.none() | versions,
+    tombstone=st.booleans(),
+    copied=st.booleans(),
+    segment=small,
+    offset=numbers,
+    length=small,
+)
+keys = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=3)
+
+
+def packed(*, tombstone: bool = False) -> bytes:
+    """Return some packed entry."""
+    return pack(Entry(Ballot(1, 1), Version(1, 1, 1), None, tombstone, copied=False), 1, 2, 3, 4)
+
+
+@given(entries, numbers, small, numbers)
+def test_packing_loses_nothing(entry: Entry, digest: int, segment: int, offset: int) -> None:
+    """An entry comes out of its packed form as it went in, and can be moved."""
+    data = pack(entry, entry.segment, entry.offset, entry.length, digest)
+    assert unpack(data) == entry
+    assert digest_of(data) == digest
+    assert place_of(data) == (entry.segment, entry.offset, entry.length)
+    elsewhere = moved(data, segment, offset)
+    assert place_of(elsewhere) == (segment, offset, entry.length)
+    assert unpack(elsewhere).rank == entry.rank
+    assert digest_of(elsewhere) == digest
+
+
+@given(st.lists(st.tuples(keys, st.booleans(), st.booleans()), max_size=120), keys, st.integers(0, 10))
+def test_keys_are_in_order_of_their_bytes(
+    steps: list[tuple[str, bool, bool]], after: str, limit: int
+) -> None:
+    """Listing gives the keys that are there, in UTF-8 order, whatever came and went between listings."""
+    keydir = Keydir()
+    expected: dict[str, bool] = {}
+    for key, tombstone, removes in steps:
+        if removes and key in expected:
+            keydir.remove([key])
+            del expected[key]
+        else:
+            keydir.put(key, packed(tombstone=tombstone))
+            expected[key] = tombstone
+        if tombstone:
+            assert list(keydir.keys()) == sorted(expected, key=str.encode)
+    ordered = sorted(expected, key=str.encode)
+    assert list(keydir.keys()) == ordered
+    assert keydir.keys_after(after, limit) == [k for k in ordered if k.encode() > after.encode()][:limit]
+    assert keydir.tombstones == sum(expected.values())
+    assert [key for key, _ in keydir.graves()] == [key for key in expected if expected[key]]
+
+
+@given(st.lists(st.dictionaries(keys, st.booleans()), max_size=5), st.just("") | keys, st.just("") | keys)
+def test_scan_merges_partitions(contents: list[dict[str, bool]], prefix: str, after: str) -> None:
+    """A scan gives the live keys of all partitions with a prefix, after a key, in order, cut at a limit."""
+    keydirs = []
+    for content in contents:
+        keydir = Keydir()
+        for key, tombstone in content.items():
+            keydir.put(key, packed(tombstone=tombstone))
+        keydirs.append(keydir)
+    expected = sorted(
+        (key.encode(), partition)
+        for partition, content in enumerate(contents)
+        for key, tombstone in content.items()
+        if not tombstone and key.startswith(prefix) and key > after
+    )
+    found = scan(keydirs, prefix, after, 1000)
+    assert [(key.encode(), partition) for partition, key in found] == expected
+    assert scan(keydirs, prefix, after, 2) == found[:2]
+
+
+def test_listing_survives_changes() -> None:
+    """Keys may come and go while somebody lists them."""
+    keydir = Keydir()
+    for number in range(600):
+        keydir.put(f"{number:04}", packed())
+    seen = []
+    for key in keydir.keys():  # noqa: SIM118 - a keydir is no dictionary
+        seen.append(key)
+        if not key.endswith("+"):
+            keydir.put(f"{key}+", packed())
+        if key == "0001":
+            keydir.remove(["0500"])
+    assert {f"{number:04}" for number in range(600)} - set(seen) == {"0500"}

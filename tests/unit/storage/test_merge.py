@@ -1,0 +1,253 @@
+"""Merging: space comes back, nothing else changes, whatever happens on the way."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+import structlog
+
+from kvnode.core.versions import Ballot, Version
+from kvnode.errors import StorageError
+from kvnode.storage import merge as merge_module
+from kvnode.storage.memory_disk import MemoryDisk
+from kvnode.storage.merge import choose
+from kvnode.storage.segment import Segment
+from kvnode.storage.store import Store
+from kvnode.storage.tidy import GRACE_S
+from tests.unit.storage.support import Crash, Faults, commit, open_store, record, state_of, tidy
+
+SEGMENT_BYTES = 2_000
+
+
+def used_store(disk: MemoryDisk) -> Store:
+    """Return a store with several segments, mostly dead, a tombstone, and lines not yet durable."""
+    store = open_store(disk, segment_bytes=SEGMENT_BYTES)
+    store.set_voting(0)
+    store.promise(1, Ballot(3, 1))
+    for seq in range(1, 80):
+        store.append(record(f"k{seq % 9}", seq, b'"%d"' % seq, partition=seq % 2))
+    store.append(record("stays", 80))
+    store.append(record("k1", 81, None))
+    commit(store)
+    return store
+
+
+def segments(disk: MemoryDisk) -> list[str]:
+    """Return the names of the segments."""
+    return [name for name in disk.names() if name.endswith(".jsonl")]
+
+
+def test_space_comes_back() -> None:
+    """A merge leaves the same contents in fewer bytes, and they are there after a restart."""
+    disk = MemoryDisk()
+    store = used_store(disk)
+    before, size = state_of(store), store.disk_bytes
+    tidy(store)
+    assert state_of(store) == before
+    assert store.disk_bytes < size / 2
+    assert store.disk_bytes == sum(len(disk.contents(name)) for name in segments(disk))
+    disk.crash()
+    assert state_of(open_store(disk)) == before
+
+
+def test_a_crash_at_any_step_loses_nothing() -> None:
+    """Before each single operation on the disk, with and without torn writes, a merge can be cut off."""
+    at, done = 0, False
+    while not done:
+        for survives in (lambda _: 0, lambda count: count // 2, lambda count: count):
+            disk = MemoryDisk()
+            store = used_store(disk)
+            before = state_of(store)
+            faults = disk.fault = Faults(at)
+            try:
+                tidy(store)
+                done = True
+            except Crash:
+                disk.crash(survives)
+                disk.fault = None
+                again = open_store(disk, segment_bytes=SEGMENT_BYTES)
+                assert state_of(again) == before, (at, faults.operations)
+                again.append(record("after", 90))
+                commit(again)
+                before = state_of(again)
+                tidy(again)
+                assert state_of(again) == before
+                assert not [name for name in disk.names() if name.endswith(".tmp")]
+        at += 1
+    assert at > 10
+
+
+def test_a_merge_waits_until_what_killed_a_line_is_durable() -> None:
+    """The old value is kept while the new one could still be lost."""
+    disk = MemoryDisk()
+    store = used_store(disk)
+    durable = state_of(store)
+    for number in range(9):
+        store.append(record(f"k{number}", 100 + number, b'"lost"', partition=number % 2))
+    for _ in range(1000):
+        store.tidier.step()
+    disk.crash()
+    assert state_of(open_store(disk)) == durable
+
+
+def test_readers_never_fail() -> None:
+    """An entry from before a merge, replaced since or not, is readable during it and for a while after."""
+    disk = MemoryDisk()
+    store = open_store(disk, segment_bytes=SEGMENT_BYTES)
+    held = []
+    for seq in range(1, 80):
+        value = b'"%d"' % seq
+        store.append(record(f"k{seq % 9}", seq, value))
+        entry = store.entry(0, f"k{seq % 9}")
+        assert entry is not None
+        held.append((f"k{seq % 9}", entry, value))
+    commit(store)
+    steps = 0
+    while store.tidier.step() is not None:
+        steps += 1
+        for key, entry, value in held:
+            assert store.value(0, key, entry) == value
+    assert steps > 3
+    for key, entry, value in held:
+        assert store.value(0, key, entry) == value
+
+
+def test_replaced_files_are_let_go() -> None:
+    """After a while the old files are closed: newest entries are found again, replaced ones are gone."""
+    disk = MemoryDisk()
+    store = open_store(disk, segment_bytes=SEGMENT_BYTES)
+    now = [0.0]
+    store.tidier._clock = lambda: now[0]
+    store.append(record("dead", 1, b'"old"'))
+    store.append(record("kept", 2, b'"kept"'))
+    dead, kept = store.entry(0, "dead"), store.entry(0, "kept")
+    assert dead is not None
+    assert kept is not None
+    for seq in range(3, 60):
+        store.append(record("dead", seq))
+    commit(store)
+    tidy(store)
+    now[0] = GRACE_S
+    tidy(store)
+    assert not store._log.retired
+    assert store.value(0, "kept", kept) == b'"kept"'
+    with pytest.raises(StorageError, match="gone"):
+        store.value(0, "dead", dead)
+
+
+def test_forgotten_tombstones_go_but_never_early() -> None:
+    """A tombstone under the floor leaves the disk only after the value that it hides."""
+    disk = MemoryDisk()
+    store = open_store(disk, segment_bytes=SEGMENT_BYTES)
+    for seq in range(1, 40):
+        store.append(record(f"k{seq}", seq))
+    for seq in range(1, 40):
+        store.append(record(f"k{seq}", 100 + seq, None))
+    store.raise_floor(0, Version(1, 1, 200))
+    commit(store)
+    assert store.counts == (0, 0)
+    while store.tidier.step() is not None:
+        commit(store)
+        lines = [line for name in segments(disk) for line in disk.contents(name).splitlines()]
+        values = {line.split(b'"k":')[1].split(b",")[0] for line in lines if b'"t":"v"' in line}
+        graves = {line.split(b'"k":')[1].split(b",")[0] for line in lines if b'"t":"d"' in line}
+        assert values <= graves
+    store.append(record("next", 300, b'"%s"' % (b"x" * SEGMENT_BYTES)))
+    store.append(record("next", 301, b'"%s"' % (b"x" * SEGMENT_BYTES)))
+    commit(store)
+    tidy(store)
+    left = b"".join(disk.contents(name) for name in segments(disk)).count(b'"t":"d"')
+    assert left == 0
+    disk.crash()
+    assert open_store(disk).counts == (1, 0)
+
+
+def test_damage_stops_a_merge_and_nothing_else() -> None:
+    """A segment that is found damaged is reported, left as it is, and not tried again."""
+    disk = MemoryDisk()
+    store = used_store(disk)
+    first = segments(disk)[0]
+    data = bytearray(disk.contents(first))
+    data[len(data) // 2] ^= 1
+    disk.replace(first, bytes(data))
+    with structlog.testing.capture_logs() as logs:
+        tidy(store)
+    damaged = [line for line in logs if line["event"] == "segment_damaged"]
+    assert [line["file"] for line in damaged] == [first]
+    assert disk.contents(first) == bytes(data)
+    assert not [name for name in disk.names() if name.endswith(".tmp")]
+    stays = store.entry(0, "stays")
+    assert stays is not None
+    assert store.value(0, "stays", stays) == b'"v"'
+
+
+def test_a_full_disk_postpones_a_merge() -> None:
+    """Without space a merge leaves nothing behind and is tried again later."""
+    disk = MemoryDisk()
+    store = used_store(disk)
+    before = state_of(store)
+    now = [0.0]
+    store.tidier._clock = lambda: now[0]
+
+    def full(operation: str, name: str) -> None:
+        if operation == "write":
+            raise OSError(errno.ENOSPC, "no space")
+
+    disk.fault = full
+    names = disk.names()
+    tidy(store)
+    assert disk.names() == names
+    disk.fault = None
+    assert store.tidier.step() is None
+    now[0] = GRACE_S
+    tidy(store)
+    assert disk.names() != names
+    assert state_of(store) == before
+
+
+def test_what_is_written_during_a_merge_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that is replaced or deleted between being copied and being pointed at keeps its new record."""
+    monkeypatch.setattr(merge_module, "_REPOINT_LINES", 1)
+    disk = MemoryDisk()
+    store = used_store(disk)
+    seq = 200
+    while store.tidier.step() is not None:
+        seq += 1
+        store.append(record(f"k{seq % 9}", seq, None if seq % 4 == 0 else b'"during"', partition=seq % 2))
+        commit(store)
+        if seq > 400:
+            break
+    after = state_of(store)
+    disk.crash()
+    assert state_of(open_store(disk)) == after
+
+
+def segment(number: int, size: int, live: int, *, clean: int = 0, forgotten: int = 0) -> Segment:
+    """Return a segment at rest."""
+    made = Segment(number, number, clean)
+    made.size = made.written = size
+    made.live = live
+    made.forgotten = forgotten
+    made.sealed = True
+    return made
+
+
+@pytest.mark.parametrize(
+    ("found", "chosen"),
+    [
+        ([], []),
+        ([segment(1, 100, 60)], []),
+        ([segment(1, 100, 60), segment(2, 100, 40)], [2]),
+        ([segment(1, 100, 40), segment(2, 100, 40), segment(3, 100, 90)], [1, 2]),
+        ([segment(1, 100, 49), segment(2, 100, 49), segment(3, 100, 49)], [1, 2]),
+        ([segment(1, 100, 90), segment(2, 100, 50, forgotten=50)], [1]),
+        ([segment(1, 100, 90, clean=2), segment(2, 100, 50, forgotten=50)], [2]),
+        ([segment(1, 100, 90), segment(2, 100, 60, forgotten=40)], []),
+        ([segment(number, 6, 6) for number in range(1, 7)], [1, 2, 3, 4]),
+        ([segment(number, 6, 6) for number in range(1, 4)], []),
+    ],
+)
+def test_what_is_worth_merging(found: list[Segment], chosen: list[int]) -> None:
+    """Mostly dead segments first, then those that keep tombstones from going, then many small ones."""
+    assert [s.number for s in choose(found, 100)] == chosen
