@@ -31,6 +31,7 @@ from kvnode.core.versions import NO_VERSION, Ballot
 
 HAND_OVERS_AT_ONCE = 16
 PARKED_MAX = 1024
+REFUSALS_COUNTED = 10
 
 
 class Election:
@@ -210,7 +211,6 @@ class Leaders:
         leadership = Leadership(self._ctx, partition, ballot, self._parts, self.overtaken)
         self.led[partition] = leadership
         self._leader[partition] = ballot
-        self._refused.pop(partition, None)
         self.changes += 1
         settling = Settling(self._ctx, self._calls, self._peers, leadership, self.overtaken)
         self._settlings[partition] = settling
@@ -221,13 +221,17 @@ class Leaders:
     def _lose(self, partition: int, promised: Ballot) -> None:
         election = self._elections.pop(partition)
         self._highest[partition] = max(self._highest.get(partition, 0), promised.term)
-        refused = self._refused[partition] = min(self._refused.get(partition, 0) + 1, 6)
-        delay = self._ctx.timing.backoff_ms * 2**refused * (0.5 + self._ctx.random())
-        self._not_before_ms[partition] = self._ctx.now_ms + int(delay)
+        self._stand_back(partition)
         if promised.worker != self._ctx.worker:
             self._leader[partition] = promised
         for pending in election.parked:
             pending.decline(self.leader_of(partition))
+
+    def _stand_back(self, partition: int) -> None:
+        """Do not stand again for a while, and the longer the more often others were preferred."""
+        refused = self._refused[partition] = min(self._refused.get(partition, 0) + 1, REFUSALS_COUNTED)
+        delay = self._ctx.timing.backoff_ms * 2**refused * (0.5 + self._ctx.random())
+        self._not_before_ms[partition] = self._ctx.now_ms + int(delay)
 
     # --- news -------------------------------------------------------------------------------------
 
@@ -256,6 +260,9 @@ class Leaders:
             self._handing.pop(partition, None)
             if leadership.settled:
                 self.whole.add(partition)
+            if self._ctx.now_ms - leadership.began_ms >= self._ctx.timing.stable_ms:
+                self._refused.pop(partition, None)
+            self._stand_back(partition)
             self._ctx.outbox.note("leadership_lost", partition=partition, to=ballot.worker)
             leadership.end(ballot.worker)
 
@@ -278,6 +285,7 @@ class Leaders:
         for partition in self.held:
             if self.leader_of(partition) == worker:
                 del self._leader[partition]
+                self._not_before_ms.pop(partition, None)
                 if partition not in self._elections:
                     self._consider(partition)
 

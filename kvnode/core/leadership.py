@@ -112,6 +112,7 @@ class Leadership:
     ) -> None:
         self.partition = partition
         self.ballot = ballot
+        self.began_ms = ctx.now_ms
         self.settled = False
         self.closing = False
         self.ended = False
