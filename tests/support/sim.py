@@ -221,6 +221,10 @@ class SimCluster:
         """Return the record of a key on each of its replicas, primary first."""
         return [self.held(number, key) for number in self.replicas(key)]
 
+    def healthy(self) -> bool:
+        """Whether all workers are ready and every partition is led by its primary."""
+        return self.ready() and self.at_home()
+
     def converged(self) -> bool:
         """Whether all replicas of every partition hold the same."""
         return all(
@@ -250,5 +254,5 @@ class SimCluster:
 def formed(seed: int = 1, *, bounds: Bounds | None = None) -> SimCluster:
     """Return a cluster that has formed, with every partition led by its primary."""
     cluster = SimCluster(seed, bounds=bounds)
-    cluster.until(lambda: cluster.ready() and cluster.at_home())
+    cluster.until(cluster.healthy)
     return cluster

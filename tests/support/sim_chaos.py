@@ -41,7 +41,7 @@ class Chaos:
             if not cluster.workers[worker].up:
                 cluster.start(worker)
         cluster.run(2 * TIMEOUT_MS)
-        cluster.until(lambda: cluster.ready() and cluster.at_home() and cluster.converged(), 20_000)
+        cluster.until(lambda: cluster.healthy() and cluster.converged(), 20_000)
         for key in KEYS:
             for worker in cluster.numbers:
                 call = cluster.submit(worker, Operation(Kind.GET, key))

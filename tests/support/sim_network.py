@@ -76,6 +76,11 @@ class Network:
         self._links: dict[tuple[int, int], Link] = {}
         self._cut: set[tuple[int, int]] = set()
 
+    def watch(self) -> list[tuple[int, int, Request]]:
+        """Return a list to which every request that is sent from now on is added, with both ends."""
+        self.sent = []
+        return self.sent
+
     # --- faults -----------------------------------------------------------------------------------
 
     def cut(self, source: int, target: int) -> None:

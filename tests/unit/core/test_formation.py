@@ -39,7 +39,7 @@ def test_heals_when_a_worker_crashes_while_forming() -> None:
             cluster = SimCluster(seed=5)
             cluster.run(moment_ms)
             cluster.restart(victim)
-            cluster.until(lambda cluster=cluster: cluster.ready() and cluster.at_home())
+            cluster.until(cluster.healthy)
             assert len(cluster_ids(cluster)) == 1
             assert cluster.noted("partition_rebuilt") == []
 

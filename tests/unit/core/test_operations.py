@@ -130,7 +130,7 @@ def test_operations_on_one_key_take_effect_in_their_order(cluster: SimCluster) -
 def test_whatever_writes_nothing_is_confirmed(cluster: SimCluster, operation: Operation) -> None:
     """An answer that rests on what is stored is given only after a round that names the ballot."""
     leader = cluster.leader("key")
-    cluster.network.sent = sent = []
+    sent = cluster.network.watch()
     cluster.execute(leader, operation)
     rounds = [message for _, _, message in sent if isinstance(message, ConfirmBatch) and message.ballots]
     assert [ballot[0] for message in rounds for ballot in message.ballots] == [cluster.ring.partition("key")]
@@ -143,7 +143,7 @@ def test_a_local_read_asks_nobody(cluster: SimCluster) -> None:
     cluster.until(cluster.converged)
     operation = Operation(Kind.GET, key, local=True)
     for replica in cluster.replicas(key):
-        cluster.network.sent = sent = []
+        sent = cluster.network.watch()
         call = cluster.submit(replica, operation)
         cluster.run(0)
         assert call.outcome is not None

@@ -1,0 +1,177 @@
+"""Who leads: takeover, ballots, partitions of the network, hand-over and coming home."""
+
+from __future__ import annotations
+
+import pytest
+
+from kvnode.core.messages import Prepare
+from kvnode.core.operations import Kind, Operation, Status
+from tests.support.sim import Call, SimCluster, formed
+
+
+@pytest.fixture
+def cluster() -> SimCluster:
+    """Return a cluster that has formed."""
+    return formed()
+
+
+def writer(cluster: SimCluster, worker: int, key: str, period_ms: int = 7) -> list[Call]:
+    """Put a number to a key through a worker again and again; return the calls as they are made."""
+    calls: list[Call] = []
+
+    def write() -> None:
+        if cluster.workers[worker].up:
+            calls.append(cluster.submit(worker, Operation(Kind.PUT, key, b"%d" % len(calls))))
+            cluster.events.after(period_ms, write)
+
+    write()
+    return calls
+
+
+@pytest.mark.parametrize("silent", [False, True], ids=["process", "host"])
+@pytest.mark.parametrize("seed", range(5))
+def test_no_acknowledged_write_is_lost_with_its_leader(*, seed: int, silent: bool) -> None:
+    """When a leader dies in the midst of writes, the newest acknowledged one or a later one is read."""
+    cluster = formed(seed)
+    key = cluster.key(primary=1)
+    calls = writer(cluster, 1, key)
+    cluster.run(100 + seed * 13)
+    cluster.crash(1, silent=silent)
+    acknowledged = [index for index, call in enumerate(calls) if call.status is Status.OK]
+    cluster.until(lambda: cluster.leader(key) not in (0, 1))
+    value = cluster.get(cluster.outsider(key), key).value
+    assert value is not None
+    assert int(value) >= acknowledged[-1]
+
+
+def test_takes_over_at_once_when_a_connection_is_refused(cluster: SimCluster) -> None:
+    """A killed process is replaced as leader without waiting for a heartbeat to be missed."""
+    key = cluster.key(primary=1)
+    cluster.crash(1)
+    cluster.run(cluster.network.delay_ms + 1)
+    began_ms = cluster.now_ms
+    assert cluster.put(cluster.outsider(key), key, b"1").status is Status.OK
+    assert cluster.now_ms - began_ms < cluster.timing.suspect_ms
+
+
+def test_a_primary_comes_home_after_stability(cluster: SimCluster) -> None:
+    """A restarted primary takes its partitions back once stable, and nobody's operation fails for it."""
+    key = cluster.key(primary=1)
+    cluster.crash(1)
+    cluster.until(lambda: cluster.leader(key) not in (0, 1))
+    cluster.start(1)
+    began_ms = cluster.now_ms
+    calls = writer(cluster, cluster.outsider(key), key)
+    cluster.until(cluster.healthy)
+    assert cluster.now_ms - began_ms >= cluster.timing.stable_ms
+    cluster.run(100)
+    done = [call.status for call in calls if call.ended_ms is not None]
+    assert len(done) > 50
+    assert set(done) == {Status.OK}
+
+
+def test_a_drained_worker_fails_no_operation(cluster: SimCluster) -> None:
+    """A worker that stops in good order hands over what it leads; no write through any worker fails."""
+    key = cluster.key(primary=1)
+    calls = [writer(cluster, worker, key) for worker in cluster.numbers if worker != 1]
+    cluster.run(50)
+    machine = cluster.workers[1].machine
+    cluster.workers[1].take(machine.drain)
+    cluster.until(lambda: machine.drained)
+    assert not machine.leaders.led
+    cluster.crash(1)
+    cluster.run(200)
+    statuses = {call.status for through in calls for call in through if call.ended_ms is not None}
+    assert statuses == {Status.OK}
+
+
+def test_a_draining_worker_leads_nothing_new(cluster: SimCluster) -> None:
+    """While a worker drains it takes over nothing, even where it is next in line."""
+    key = cluster.key(primary=1)
+    second = cluster.replicas(key)[1]
+    cluster.workers[second].take(cluster.workers[second].machine.drain)
+    cluster.run(100)
+    cluster.crash(1)
+    cluster.until(lambda: cluster.leader(key) != 0)
+    assert cluster.leader(key) == cluster.replicas(key)[2]
+
+
+def test_no_ballot_is_used_twice(cluster: SimCluster) -> None:
+    """However often workers crash before and after their promises are durable, each asks with new ballots."""
+    sent = cluster.network.watch()
+    asked: dict[tuple[int, tuple[int, int]], int] = {}
+    for step in range(40):
+        victim = 1 + step % 4
+        life = cluster.workers[victim].life
+        cluster.crash(victim)
+        for _, _, message in sent:
+            for partition, ballot in message.ballots if isinstance(message, Prepare) else ():
+                if ballot.worker == victim:
+                    assert asked.setdefault((partition, ballot), life) == life
+        sent.clear()
+        cluster.run(step * 3)
+        cluster.start(victim)
+        cluster.run(step * 7)
+    assert len(asked) > 20
+
+
+def test_an_isolated_leader_answers_nothing(cluster: SimCluster) -> None:
+    """A leader that is cut off confirms no read and stores no write while another leads in its place."""
+    key = cluster.key(primary=1)
+    cluster.put(1, key, b"old")
+    cluster.isolate(1)
+    get = cluster.submit(1, Operation(Kind.GET, key))
+    put = cluster.submit(1, Operation(Kind.PUT, key, b"lost"))
+    other = cluster.outsider(key)
+    cluster.until(lambda: cluster.leader(key) not in (0, 1))
+    assert cluster.put(other, key, b"new").status is Status.OK
+    assert 1 in {worker.number for worker in cluster.up() if worker.machine.leaders.led}
+    late = cluster.submit(1, Operation(Kind.PUT, key, b"never"))
+    assert cluster.finish(get).status is Status.UNAVAILABLE
+    assert cluster.finish(put).status is Status.UNKNOWN
+    assert cluster.finish(late).status is Status.NOT_STORED
+    cluster.heal()
+    cluster.until(cluster.healthy)
+    for worker in cluster.numbers:
+        assert cluster.get(worker, key).value == b"new"
+
+
+def test_a_read_that_began_before_the_cut_is_not_answered_after_it(cluster: SimCluster) -> None:
+    """A paused leader that wakes up deposed does not answer the reads that it took before."""
+    key = cluster.key(primary=1)
+    cluster.put(1, key, b"old")
+    call = cluster.submit(1, Operation(Kind.GET, key), 3000)
+    cluster.workers[1].pause()
+    cluster.until(lambda: cluster.leader(key) not in (0, 1))
+    assert cluster.put(cluster.outsider(key), key, b"new").status is Status.OK
+    cluster.heal()
+    assert cluster.finish(call).value == b"new"
+
+
+def test_two_replicas_that_cannot_see_each_other_do_not_fight_for_long(cluster: SimCluster) -> None:
+    """With only the link between two replicas cut, one gives way, and writes through all workers succeed."""
+    key = cluster.key(primary=1)
+    cluster.network.cut_both(*cluster.replicas(key)[:2])
+    for worker in cluster.numbers:
+        writer(cluster, worker, key, period_ms=30)
+    cluster.run(5000)
+    lost = len(cluster.noted("leadership_lost"))
+    calls = [writer(cluster, worker, key, period_ms=30) for worker in cluster.numbers]
+    cluster.run(2000)
+    assert len(cluster.noted("leadership_lost")) - lost <= 4
+    done = [call.status for through in calls for call in through if call.ended_ms is not None]
+    assert done.count(Status.OK) > 0.97 * len(done)
+
+
+def test_somebody_leads_though_views_differ(cluster: SimCluster) -> None:
+    """A partition whose hand-over was not heard of is led again though all workers seem alive."""
+    key = cluster.key(primary=1)
+    partition = cluster.ring.partition(key)
+    leaders = cluster.workers[1].machine.leaders
+    second = cluster.workers[cluster.replicas(key)[1]]
+    second.take(second.machine.leaders.asked_to_lead, [partition])
+    cluster.until(lambda: cluster.leader(key) == second.number)
+    second.machine.leaders.led.pop(partition).end(1)
+    second.machine.leaders._leader.pop(partition)
+    assert leaders.leader_of(partition) == second.number
+    cluster.until(cluster.healthy)
