@@ -194,9 +194,9 @@ async def _serve_worker(config: WorkerConfig, host: WorkerHost, ending: Ending) 
         _, drained = await asyncio.gather(rest.drain(DRAIN_S), host.drain(DRAIN_S))
         _log.info("worker_stopped", drained=drained)
     finally:
-        host.stop()
         await control.stop()
         await transport.stop(CLOSE_S)
+        host.stop()
         with contextlib.suppress(RuntimeError):
             await rest.drain(0)
 
