@@ -21,6 +21,8 @@ export default defineConfig({
     environment: 'node',
     isolate: false,
     include: ['src/**/*.spec.ts'],
+    // A busy machine is no reason to fail.
+    testTimeout: 30_000,
     restoreMocks: true,
     unstubGlobals: true,
   },

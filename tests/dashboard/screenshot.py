@@ -15,10 +15,12 @@ from playwright.sync_api import Browser, ViewportSize, expect
 
 from tests.dashboard.browser import WORKERS, Dashboard, chromium
 from tests.dashboard.local_cluster import LocalCluster
+from tests.support.waiting import eventually_sync
 
 PICTURE = Path(__file__).parents[2] / "dashboard" / "screenshot.png"
 MAX_BYTES = 400 << 10
-SIZE = ViewportSize(width=1440, height=1320)
+SIZE = ViewportSize(width=1440, height=1340)
+SETTLED_S = 60.0
 KEYS: dict[str, object] = {
     "config/rate-limits": {"requests_per_s": 250, "burst": 40},
     "config/theme": "dusk",
@@ -42,14 +44,24 @@ def photograph(browser: Browser, cluster: LocalCluster, scheme: Literal["light",
     key = "user:4"
     dashboard.send("PUT", key, '{"name": "Radia Perlman", "born": 1951}')
     dashboard.expect_status(200)
+    dashboard.page.get_by_role("button", name="find in log").click()
     for worker in cluster.owners(key):
         lines = dashboard.at("log-line").and_(dashboard.page.locator(f"[data-node=worker-{worker}]"))
-        expect(lines.filter(has_text=key).first).to_be_attached()
+        expect(lines.first).to_be_attached()
     for worker in WORKERS:
         expect(dashboard.at(f"worker-keys-{worker}").get_by_test_id("key-row").first).to_be_visible()
+    dashboard.page.evaluate("window.scrollTo(0, 0)")
     picture = dashboard.page.screenshot(animations="disabled")
     context.close()
     return picture
+
+
+def settled(cluster: LocalCluster) -> bool:
+    """Whether every worker leads the partitions whose primary it is."""
+    workers = cluster.status().get("workers", [])
+    return bool(workers) and all(
+        worker["partitions_led"] == worker["partitions_primary"] for worker in workers
+    )
 
 
 def main(arguments: list[str]) -> None:
@@ -59,6 +71,7 @@ def main(arguments: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder, LocalCluster(Path(folder) / "kvnode") as cluster:
         for key, value in KEYS.items():
             cluster.put(key, value)
+        eventually_sync(lambda: settled(cluster), SETTLED_S)
         with chromium() as browser:
             picture = photograph(browser, cluster, scheme)
     if len(picture) > MAX_BYTES:

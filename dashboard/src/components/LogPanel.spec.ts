@@ -63,4 +63,13 @@ describe('the log', () => {
     await line?.get('button').trigger('click')
     expect(line?.text()).toContain('x'.repeat(2000))
   })
+
+  it('draws only the end of a long tail while it runs, and all of it while paused', async () => {
+    feed.say('logs', { lines: Array.from({ length: 230 }, (_, index) => aLine(index + 10)), skipped: 0 })
+    await nextTick()
+    expect(lines()).toHaveLength(200)
+    expect(page.text()).toContain('232 lines')
+    await page.get('[data-testid=log-pause]').trigger('click')
+    expect(lines()).toHaveLength(232)
+  })
 })
