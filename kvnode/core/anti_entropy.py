@@ -31,11 +31,12 @@ Rank = tuple[Ballot, Version]
 class Check:
     """What is known of one follower's copy of one partition, under one ballot."""
 
-    __slots__ = ("ballot", "checked_ms", "root", "suspects", "under_way")
+    __slots__ = ("ballot", "checked_ms", "looked_ms", "root", "suspects", "under_way")
 
     def __init__(self, ballot: Ballot) -> None:
         self.ballot = ballot
         self.checked_ms: int | None = None
+        self.looked_ms = 0
         self.root: int | None = None
         self.suspects: dict[str, Rank | None] = {}
         self.under_way = False
@@ -99,12 +100,15 @@ class AntiEntropy:
             return False
         if check.checked_ms is None:
             return True
-        age = self._ctx.now_ms - check.checked_ms
-        timing = self._ctx.timing
+        now, timing = self._ctx.now_ms, self._ctx.timing
+        age = now - check.checked_ms
         if worker not in leadership.whole_followers:
             return age >= timing.heartbeat_ms
+        if now - check.looked_ms < timing.compare_ms:
+            return False
+        check.looked_ms = now
         changed = check.root != self._ctx.journal.tree(partition).root
-        return age >= timing.compare_ms * (1 if changed else IDLE_ROUNDS)
+        return changed or age >= timing.compare_ms * IDLE_ROUNDS
 
     def _compare(self, partition: int, worker: int, leadership: Leadership) -> None:
         check = self._checks[partition, worker]
@@ -125,7 +129,7 @@ class AntiEntropy:
     ) -> None:
         check.under_way = False
         self._under_way -= 1
-        check.checked_ms = self._ctx.now_ms
+        check.checked_ms = check.looked_ms = self._ctx.now_ms
         if keys is None or leadership.ended:
             return
         first_pass = check.root is None
