@@ -80,11 +80,16 @@ class SimWorker:
         assert not self.up
         self._disk = MemoryDisk()
 
-    def insert(self, other: SimWorker) -> None:
-        """Put the disk of another worker that is down into this one, which is down too."""
+    def remove_disk(self) -> MemoryDisk:
+        """Return the disk of a worker that is down, and leave it an empty one."""
+        disk = self._disk
+        self.wipe()
+        return disk
+
+    def insert(self, disk: MemoryDisk) -> None:
+        """Put another disk into a worker that is down."""
         assert not self.up
-        assert not other.up
-        self._disk = other._disk
+        self._disk = disk
 
     def pause(self) -> None:
         """Do nothing until ``resume``: what arrives waits."""

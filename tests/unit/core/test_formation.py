@@ -49,7 +49,7 @@ def test_refuses_a_disk_of_another_cluster() -> None:
     cluster, other = formed(1), formed(2)
     cluster.crash(4)
     other.crash(4)
-    cluster.workers[4].insert(other.workers[4])
+    cluster.workers[4].insert(other.workers[4].remove_disk())
     cluster.start(4)
     cluster.run(1000)
     assert "belongs to cluster" in cluster.network.refusals[4, 1]

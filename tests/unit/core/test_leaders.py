@@ -118,34 +118,34 @@ def test_no_ballot_is_used_twice(cluster: SimCluster) -> None:
 def test_an_isolated_leader_answers_nothing(cluster: SimCluster) -> None:
     """A leader that is cut off confirms no read and stores no write while another leads in its place."""
     key = cluster.key(primary=1)
-    cluster.put(1, key, b"old")
+    cluster.put(1, key, b'"old"')
     cluster.isolate(1)
     get = cluster.submit(1, Operation(Kind.GET, key))
-    put = cluster.submit(1, Operation(Kind.PUT, key, b"lost"))
+    put = cluster.submit(1, Operation(Kind.PUT, key, b'"lost"'))
     other = cluster.outsider(key)
     cluster.until(lambda: cluster.leader(key) not in (0, 1))
-    assert cluster.put(other, key, b"new").status is Status.OK
+    assert cluster.put(other, key, b'"new"').status is Status.OK
     assert 1 in {worker.number for worker in cluster.up() if worker.machine.leaders.led}
-    late = cluster.submit(1, Operation(Kind.PUT, key, b"never"))
+    late = cluster.submit(1, Operation(Kind.PUT, key, b'"never"'))
     assert cluster.finish(get).status is Status.UNAVAILABLE
     assert cluster.finish(put).status is Status.UNKNOWN
     assert cluster.finish(late).status is Status.NOT_STORED
     cluster.heal()
     cluster.until(cluster.healthy)
     for worker in cluster.numbers:
-        assert cluster.get(worker, key).value == b"new"
+        assert cluster.get(worker, key).value == b'"new"'
 
 
 def test_a_read_that_began_before_the_cut_is_not_answered_after_it(cluster: SimCluster) -> None:
     """A paused leader that wakes up deposed does not answer the reads that it took before."""
     key = cluster.key(primary=1)
-    cluster.put(1, key, b"old")
+    cluster.put(1, key, b'"old"')
     call = cluster.submit(1, Operation(Kind.GET, key), 3000)
     cluster.workers[1].pause()
     cluster.until(lambda: cluster.leader(key) not in (0, 1))
-    assert cluster.put(cluster.outsider(key), key, b"new").status is Status.OK
+    assert cluster.put(cluster.outsider(key), key, b'"new"').status is Status.OK
     cluster.heal()
-    assert cluster.finish(call).value == b"new"
+    assert cluster.finish(call).value == b'"new"'
 
 
 def test_two_replicas_that_cannot_see_each_other_do_not_fight_for_long(cluster: SimCluster) -> None:
