@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, it, vi } from 'vitest'
 import { effectScope, nextTick, type EffectScope } from 'vue'
 
 import { aLine, aSnapshot, connectedFeed, type FakeFeed, fakeFetch, inScope } from '../testing/cluster'
+import type { LogLine } from '../wire/logs'
 import { useLogTail, type LogTail } from './useLogTail'
 
 describe('the log tail', () => {
@@ -25,6 +26,13 @@ describe('the log tail', () => {
     expect(seqs()).toEqual([11])
     feed.say('logs', { lines: [aLine(12), aLine(13, { request_id: 'r' })], skipped: 0 })
     expect(seqs()).toEqual([11, 13])
+  })
+
+  it('tells the story of one request in the order of time', () => {
+    const at = (seq: number, second: number): LogLine => aLine(seq, { request_id: 'q', timestamp: `2030-01-02T03:04:0${second}Z` })
+    feed.say('logs', { lines: [at(12, 3), at(13, 1), at(14, 2)], skipped: 0 })
+    tail.filter.requestId = 'q'
+    expect(seqs()).toEqual([13, 14, 12])
   })
 
   it('stands still while paused and counts what it holds back', () => {

@@ -15,7 +15,7 @@ const OLDER_LINES = 200
 export interface LogTail {
   filter: LogFilter
   paused: Readonly<Ref<boolean>>
-  /** Oldest first. */
+  /** Oldest first: in the order in which the controller had them, one request's lines by their own clock. */
   shown: ComputedRef<readonly LogLine[]>
   /** Lines that came while paused. */
   held: ComputedRef<number>
@@ -28,6 +28,10 @@ export interface LogTail {
   loadOlder: () => void
 }
 
+function byTime(one: LogLine, other: LogLine): number {
+  return one.timestamp < other.timestamp ? -1 : Number(one.timestamp > other.timestamp)
+}
+
 export function useLogTail(store: ClusterStore): LogTail {
   const filter = reactive<LogFilter>({ ...NO_FILTER })
   const frozen = shallowRef<readonly LogLine[] | null>(null)
@@ -36,7 +40,10 @@ export function useLogTail(store: ClusterStore): LogTail {
   const problem = ref('')
 
   const live = computed(() => (frozen.value ?? store.lines.value).filter((line) => passes(line, filter)))
-  const shown = computed(() => [...older.value, ...live.value])
+  const shown = computed(() => {
+    const all = [...older.value, ...live.value]
+    return filter.requestId ? all.toSorted(byTime) : all
+  })
   const held = computed(() => {
     const last = frozen.value?.at(-1)?.seq ?? 0
     return frozen.value === null ? 0 : store.lines.value.filter((line) => line.seq > last).length
