@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import socket
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from hypothesis.database import DirectoryBasedExampleDatabase
 
 TESTS = Path(__file__).parent
 KINDS = ("unit", "simulation", "integration", "dashboard", "hosts")
+PORTS = range(15_000, 32_000)
 LEFT_OUT = pytest.StashKey[set[str]]()
 
 # A busy machine is no reason to fail an example, so there is no time limit for one.
@@ -72,7 +74,18 @@ def free_ports() -> Callable[[int], list[int]]:
 
 
 def find_free_ports(count: int) -> list[int]:
-    """Ask the kernel for ``count`` distinct free TCP ports on 127.0.0.1."""
+    """Find ``count`` distinct TCP ports on 127.0.0.1 that nobody listens on.
+
+    They lie below the range from which the kernel takes ports for outgoing connections, so that
+    none is gone before the test has bound it.
+    """
     with ExitStack() as stack:
-        listeners = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [listener.getsockname()[1] for listener in listeners]
+        ports: list[int] = []
+        while len(ports) < count:
+            port = PORTS[secrets.randbelow(len(PORTS))]
+            try:
+                stack.enter_context(socket.create_server(("127.0.0.1", port)))
+            except OSError:
+                continue
+            ports.append(port)
+        return ports
