@@ -65,11 +65,6 @@ class Peers:
         peer = self._peers.get(worker)
         return peer is None or peer.live
 
-    def may_lead(self, worker: int) -> bool:
-        """Whether a peer should be asked to lead: live, caught up and not about to stop."""
-        peer = self._peers[worker]
-        return peer.live and peer.ready and not peer.draining
-
     def stable_ms(self, worker: int) -> int:
         """Return for how long a peer has been live."""
         peer = self._peers[worker]

@@ -1,0 +1,93 @@
+"""Handing leadership over in good order: to a better-placed replica, or to any when this worker drains.
+
+New operations are declined, those under way finish, and only then does the successor hear of it; so
+a hand-over fails nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from kvnode.core.calls import Calls
+from kvnode.core.candidacy import Candidacy
+from kvnode.core.context import Context
+from kvnode.core.leadership import Leadership
+from kvnode.core.messages import HandOver
+from kvnode.core.peers import Peers
+
+AT_ONCE = 16
+
+
+class HandOvers:
+    """The hand-overs under way. ``released(partition, successor)`` is called when one is done."""
+
+    def __init__(
+        self,
+        ctx: Context,
+        peers: Peers,
+        calls: Calls,
+        candidacy: Candidacy,
+        led: Mapping[int, Leadership],
+        released: Callable[[int, int], None],
+    ) -> None:
+        self._ctx = ctx
+        self._peers = peers
+        self._calls = calls
+        self._candidacy = candidacy
+        self._led = led
+        self._released = released
+        self._under_way: dict[int, tuple[int, int]] = {}
+
+    def tick(self) -> None:
+        """Begin where there is a successor; finish where nothing is under way any more."""
+        for partition, leadership in list(self._led.items()):
+            if partition in self._under_way:
+                self._go_on(partition, leadership)
+            elif len(self._under_way) < AT_ONCE or self._candidacy.draining:
+                successor = self._successor(partition, leadership)
+                if successor:
+                    leadership.closing = True
+                    self._under_way[partition] = (successor, self._ctx.now_ms)
+                    self._go_on(partition, leadership)
+
+    def drop(self, partition: int) -> None:
+        """Forget a hand-over: another worker leads already."""
+        self._under_way.pop(partition, None)
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is led that anybody else could lead."""
+        return not any(
+            partition in self._under_way or self._successor(partition, leadership)
+            for partition, leadership in self._led.items()
+        )
+
+    def _successor(self, partition: int, leadership: Leadership) -> int:
+        draining = self._candidacy.draining
+        for worker in self._ctx.ring.preference_list(partition):
+            if worker == self._ctx.worker:
+                if not draining:
+                    return 0
+            elif self._candidacy.may_lead(worker) and (draining or self._is_better(worker, leadership)):
+                return worker
+        return 0
+
+    def _is_better(self, worker: int, leadership: Leadership) -> bool:
+        """Whether a better-placed worker is caught up and has been stable for a while."""
+        return (
+            leadership.settled
+            and self._peers[worker].ready
+            and self._peers.stable_ms(worker) >= self._ctx.timing.stable_ms
+            and worker in leadership.whole_followers
+        )
+
+    def _go_on(self, partition: int, leadership: Leadership) -> None:
+        successor, since_ms = self._under_way[partition]
+        if leadership.idle:
+            del self._under_way[partition]
+            self._released(partition, successor)
+            message = HandOver(self._ctx.number(), [partition])
+            self._calls.ask(successor, message, lambda _worker, _reply: None)
+        elif not self._candidacy.draining and self._ctx.now_ms - since_ms > self._ctx.timing.suspect_ms:
+            del self._under_way[partition]
+            leadership.closing = False
