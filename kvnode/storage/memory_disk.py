@@ -1,8 +1,8 @@
 """A disk in memory that forgets, for simulations and tests.
 
 It keeps apart what was written and what was synced. ``crash`` throws away what was not, except for
-as much as the caller says survived: by bytes for each file's tail (a torn write), by operations for
-the folder (a file whose name was never synced is gone). A ``fault`` hook sees every operation
+as much as the caller says survived: by bytes for each file's tail (a torn write), one by one for the
+folder's changes (a file whose name was never synced is gone). A ``fault`` hook sees every operation
 first, and may raise in its place.
 """
 
@@ -90,13 +90,15 @@ class MemoryDisk:
     def crash(self, survives: Callable[[int], int] = lambda _: 0) -> None:
         """Lose what was not synced.
 
-        ``survives(count)`` says how much of it was on the platter all the same: it is called with
-        the number of unsynced changes to the folder, then with each file's number of unsynced bytes.
+        ``survives(count)`` says how much of it was on the platter all the same: it is called with 1
+        for each unsynced change to the folder, since those reach the platter in any order, then with
+        each file's number of unsynced bytes.
         """
         self.lives += 1
         self._locked = False
-        for change in self._changes[: survives(len(self._changes))]:
-            change(self._synced_names)
+        for change in self._changes:
+            if survives(1):
+                change(self._synced_names)
         self._changes = []
         self._names = dict(self._synced_names)
         for node in self._names.values():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from random import Random
 
 from kvnode.core.hash_tree import HashTree
 from kvnode.core.records import Record
@@ -20,6 +21,12 @@ State = tuple[Held, list[Ballot], list[Version], list[bool]]
 
 class Crash(BaseException):
     """The power went."""
+
+
+def partly(seed: int) -> Callable[[int], int]:
+    """Return what lets some of the unsynced data survive a crash."""
+    random = Random(seed)
+    return lambda count: random.randint(0, count)
 
 
 class Faults:

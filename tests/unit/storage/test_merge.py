@@ -15,7 +15,7 @@ from kvnode.storage.merge import choose
 from kvnode.storage.segment import Segment
 from kvnode.storage.store import Store
 from kvnode.storage.tidy import GRACE_S
-from tests.unit.storage.support import Crash, Faults, commit, open_store, record, state_of, tidy
+from tests.unit.storage.support import Crash, Faults, commit, open_store, partly, record, state_of, tidy
 
 SEGMENT_BYTES = 2_000
 
@@ -25,9 +25,14 @@ def used_store(disk: MemoryDisk) -> Store:
     store = open_store(disk, segment_bytes=SEGMENT_BYTES)
     store.set_voting(0)
     store.promise(1, Ballot(3, 1))
-    for seq in range(1, 80):
+    for seq in range(1, 5):
+        store.append(record(f"stays{seq}", seq))
+    store.append(record("gone", 5, partition=2))
+    for seq in range(6, 80):
         store.append(record(f"k{seq % 9}", seq, b'"%d"' % seq, partition=seq % 2))
-    store.append(record("stays", 80))
+        if seq == 40:
+            store.append(record("gone", seq, None, partition=2))
+            store.raise_floor(2, Version(1, 1, seq))
     store.append(record("k1", 81, None))
     commit(store)
     return store
@@ -55,7 +60,7 @@ def test_a_crash_at_any_step_loses_nothing() -> None:
     """Before each single operation on the disk, with and without torn writes, a merge can be cut off."""
     at, done = 0, False
     while not done:
-        for survives in (lambda _: 0, lambda count: count // 2, lambda count: count):
+        for survives in (lambda _: 0, lambda count: count, *(partly(100 * at + n) for n in range(8))):
             disk = MemoryDisk()
             store = used_store(disk)
             before = state_of(store)
@@ -177,9 +182,7 @@ def test_damage_stops_a_merge_and_nothing_else() -> None:
     assert [line["file"] for line in damaged] == [first]
     assert disk.contents(first) == bytes(data)
     assert not [name for name in disk.names() if name.endswith(".tmp")]
-    stays = store.entry(0, "stays")
-    assert stays is not None
-    assert store.value(0, "stays", stays) == b'"v"'
+    assert set(segments(disk)) > {first}
 
 
 def test_a_full_disk_postpones_a_merge() -> None:
@@ -207,20 +210,50 @@ def test_a_full_disk_postpones_a_merge() -> None:
 
 
 def test_what_is_written_during_a_merge_wins(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key that is replaced or deleted between being copied and being pointed at keeps its new record."""
+    """Whenever all keys are replaced, deleted or forgotten while a merge runs, that is what remains."""
     monkeypatch.setattr(merge_module, "_REPOINT_LINES", 1)
-    disk = MemoryDisk()
-    store = used_store(disk)
-    seq = 200
-    while store.tidier.step() is not None:
-        seq += 1
-        store.append(record(f"k{seq % 9}", seq, None if seq % 4 == 0 else b'"during"', partition=seq % 2))
+    at, done = 0, False
+    while not done:
+        disk = MemoryDisk()
+        store = used_store(disk)
+        done = any(store.tidier.step() is None for _ in range(at))
+        for seq in range(97, 100):
+            store.append(record(f"stays{seq - 96}", seq, b'"new"'))
+        for seq in range(101, 119):
+            value = None if seq % 3 == 0 else b'"new"'
+            store.append(record(f"k{seq % 9}", seq, value, partition=seq % 2))
+        store.raise_floor(1, Version(1, 1, 118))
+        expected = state_of(store)
         commit(store)
-        if seq > 400:
-            break
-    after = state_of(store)
+        tidy(store)
+        assert state_of(store) == expected
+        disk.crash()
+        assert state_of(open_store(disk)) == expected
+        at += 1
+    assert at > 7
+
+
+def test_a_deleted_key_stays_deleted_when_only_its_tombstone_is_merged() -> None:
+    """A forgotten tombstone is kept while an older segment holds a value of its key."""
+    disk = MemoryDisk()
+    store = open_store(disk, segment_bytes=SEGMENT_BYTES)
+    store.append(record("deleted", 1, b'"old"'))
+    for seq in range(2, 15):
+        store.append(record(f"live{seq}", seq))
+    assert len(store._log.segments) == 1
+    big = b'"%s"' % (b"x" * SEGMENT_BYTES)
+    store.append(record("big", 20, b'"%s"' % (b"x" * (SEGMENT_BYTES - 600))))
+    store.append(record("deleted", 21, None))
+    store.raise_floor(0, Version(1, 1, 21))
+    for seq in (30, 31):
+        store.append(record("big", seq, big))
+    commit(store)
+    with structlog.testing.capture_logs() as logs:
+        tidy(store)
+    assert next(line["inputs"] for line in logs if line["event"] == "segments_merged")[0] == 2
+    assert store.entry(0, "deleted") is None
     disk.crash()
-    assert state_of(open_store(disk)) == after
+    assert open_store(disk).entry(0, "deleted") is None
 
 
 def segment(number: int, size: int, live: int, *, clean: int = 0, forgotten: int = 0) -> Segment:

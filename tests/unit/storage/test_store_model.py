@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from random import Random
-
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -20,6 +18,7 @@ from tests.unit.storage.support import (
     State,
     commit,
     open_store,
+    partly,
     state_of,
     tidy,
 )
@@ -114,9 +113,8 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(seed=st.integers(0, 99), torn=st.booleans())
     def crash(self, seed: int, *, torn: bool) -> None:
         """Lose unsynced data, or a part of it."""
-        random = Random(seed)
         durable = self.store.durable_lsn
-        self.disk.crash((lambda count: random.randint(0, count)) if torn else lambda _: 0)
+        self.disk.crash(partly(seed) if torn else lambda _: 0)
         self.disk.fault = None
         store = open_store(self.disk, segment_bytes=self.segment_bytes)
         state = state_of(store)
