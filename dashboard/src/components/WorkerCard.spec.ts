@@ -7,11 +7,11 @@ import { aSnapshot, aWorker, connectedFeed, fakeFetch } from '../testing/cluster
 import type { WorkerView } from '../wire/status'
 import WorkerCard from './WorkerCard.vue'
 
-function mounted(changes: Partial<WorkerView> = {}): VueWrapper {
+function mounted(changes: Partial<WorkerView> = {}, feed = (worker: WorkerView) => connectedFeed(aSnapshot([worker]))): VueWrapper {
   const stored = { key: 'user:1', partition: 4, version: '1.1.1', size_bytes: 14, value: { name: 'Ada' }, truncated: false }
   vi.stubGlobal('fetch', fakeFetch(() => Response.json({ worker: 1, keys: [stored], next_after: null })).fetch)
   const worker = aWorker(1, changes)
-  const { store } = connectedFeed(aSnapshot([worker]))
+  const { store } = feed(worker)
   return mount(WorkerCard, { props: { worker }, global: { provide: { [clusterKey]: store } } })
 }
 
@@ -49,6 +49,15 @@ describe("a worker's card", () => {
     expect(page.text()).toContain('last report 4.2 s ago')
     expect(lag(page)).toContain('1 copy due, oldest 900 ms')
     expect(page.text()).toContain('cannot be listed while it is offline')
+  })
+
+  it('claims nothing about now while the feed is lost', () => {
+    const page = mounted({}, (worker) => {
+      const feed = connectedFeed(aSnapshot([worker]))
+      feed.disconnect()
+      return feed
+    })
+    expect(state(page)).toContain('Last known: online')
   })
 
   it('lists the keys that it stores, and hands one over when picked', async () => {

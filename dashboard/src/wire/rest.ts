@@ -5,19 +5,27 @@ import { parseExact } from '../text/json'
 export class AnswerError extends Error {
   readonly status: number
 
-  constructor(status: number, message: string) {
-    super(message)
+  constructor(status: number, message: string, options?: ErrorOptions) {
+    super(message, options)
     this.name = 'AnswerError'
     this.status = status
   }
 }
 
-/** Fetch a path of the controller. Raises AnswerError for an error answer, TypeError when there is none. */
+/** Fetch a path of the controller. Raises AnswerError for an error answer, and with status 0 when there is none. */
 export async function getJson<T>(path: string, signal: AbortSignal): Promise<T> {
-  const response = await fetch(path, { signal, headers: { Accept: 'application/json' } })
-  const text = await response.text()
+  const { response, text } = await answerOf(path, signal)
   if (!response.ok) throw new AnswerError(response.status, problemText(text, response))
   return parseExact(text) as T
+}
+
+async function answerOf(path: string, signal: AbortSignal): Promise<{ response: Response; text: string }> {
+  try {
+    const response = await fetch(path, { signal, headers: { Accept: 'application/json' } })
+    return { response, text: await response.text() }
+  } catch (error) {
+    throw new AnswerError(0, 'The controller does not answer.', { cause: error })
+  }
 }
 
 /** A query string, with its question mark, of those parameters that are not empty. */
