@@ -7,10 +7,12 @@ from collections.abc import Callable
 from kvnode.core.calls import Calls
 from kvnode.core.context import Context
 from kvnode.core.hash_tree import bucket_of
-from kvnode.core.leadership import SETTLING_AT_ONCE, Leadership
+from kvnode.core.leadership import Leadership
 from kvnode.core.messages import Held, Promise, Refusal, Reply, Sync, SyncReply
 from kvnode.core.peers import Peers
 from kvnode.core.versions import Ballot
+
+SETTLING_AT_ONCE = 64
 
 Overtaken = Callable[[Refusal, int], None]
 

@@ -9,8 +9,7 @@ leader: riak_ensemble; CASPaxos, Rystsov 2018).
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 
 import msgspec
@@ -19,63 +18,15 @@ from kvnode.core.calls import Calls
 from kvnode.core.confirmations import Confirmations
 from kvnode.core.context import Context
 from kvnode.core.copies import Copies
-from kvnode.core.messages import AcceptItem, ReadStates, Refusal, Reply, StatesReply
-from kvnode.core.operations import Condition, Kind, Outcome, Status
+from kvnode.core.inquiry import Asking, Inquiry
+from kvnode.core.messages import AcceptItem, Refusal
+from kvnode.core.operations import Kind, Outcome, Status
 from kvnode.core.peers import Peers
 from kvnode.core.pending import Pending
 from kvnode.core.records import Entry, Record
 from kvnode.core.replica import load
+from kvnode.core.slots import Flight, Repair, Settle, Slot, Task
 from kvnode.core.versions import Ballot, Version
-
-SETTLING_AT_ONCE = 64
-
-
-class Repair(msgspec.Struct, frozen=True, gc=False):
-    """Bring one follower's copy of a key up to the committed record."""
-
-    follower: int
-
-
-class Settle(msgspec.Struct, frozen=True, gc=False):
-    """Only settle the key; ``done`` is told when it is."""
-
-    done: Callable[[], None]
-
-
-Task = Pending | Repair | Settle
-
-
-class Flight:
-    """A record being accepted: written locally and sent to the others; committed at a majority."""
-
-    __slots__ = ("acks", "began_ms", "pending", "record")
-
-    def __init__(self, record: Record, pending: Pending | None, began_ms: int) -> None:
-        self.record = record
-        self.pending = pending
-        self.began_ms = began_ms
-        self.acks: set[int] = set()
-
-
-class Inquiry:
-    """The states of a key gathered from a majority. A reply counts for the worker that gave it, once."""
-
-    __slots__ = ("asked_ms", "states")
-
-    def __init__(self) -> None:
-        self.asked_ms = 0
-        self.states: dict[int, tuple[Record | None, Version]] = {}
-
-
-class Slot:
-    """One key in use: what waits for it, and the one thing under way."""
-
-    __slots__ = ("flight", "inquiry", "queue")
-
-    def __init__(self) -> None:
-        self.queue: deque[Task] = deque()
-        self.flight: Flight | None = None
-        self.inquiry: Inquiry | None = None
 
 
 class Parts(msgspec.Struct, frozen=True):
@@ -85,18 +36,6 @@ class Parts(msgspec.Struct, frozen=True):
     confirmations: Confirmations
     copies: Copies
     peers: Peers
-
-
-def refuses(condition: Condition, entry: Entry | None) -> bool:
-    """Whether a condition does not hold for the committed record of a key."""
-    exists = entry is not None and not entry.tombstone
-    if condition.absent and exists:
-        return True
-    if condition.present and not exists:
-        return True
-    if condition.any_of is not None:
-        return entry is None or not exists or entry.version not in condition.any_of
-    return False
 
 
 class Leadership:
@@ -121,7 +60,7 @@ class Leadership:
         self.others = tuple(worker for worker in replicas if worker != ctx.worker)
         self._ctx = ctx
         self._parts = parts
-        self._overtaken = overtaken
+        self._asking = Asking(ctx, parts.calls, parts.peers, partition, ballot, self.others, overtaken)
         self._seq = 0
         self._slots: dict[str, Slot] = {}
         self._known: set[str] = set()
@@ -130,11 +69,7 @@ class Leadership:
     @property
     def idle(self) -> bool:
         """Whether no client's operation is under way or waits (reads that only want confirming aside)."""
-        return not any(
-            (slot.flight is not None and slot.flight.pending is not None)
-            or any(isinstance(task, Pending) for task in slot.queue)
-            for slot in self._slots.values()
-        )
+        return not any(slot.has_clients for slot in self._slots.values())
 
     def submit(self, pending: Pending) -> None:
         """Execute an operation after those that came before it on the same key."""
@@ -178,20 +113,18 @@ class Leadership:
         self._doubtful.add(key)
 
     def _advance(self, key: str, slot: Slot) -> None:
-        queue = slot.queue
-        while queue and slot.flight is None and slot.inquiry is None and not self.ended:
+        while slot.queue and slot.free and not self.ended:
             if not self._is_settled(key):
                 self._inquire(key, slot)
                 return
-            task = queue.popleft()
+            task = slot.queue.popleft()
             if isinstance(task, Pending):
                 self._execute(key, slot, task)
             elif isinstance(task, Repair):
                 self._repair(key, slot, task)
             else:
                 task.done()
-        unused = not queue and slot.flight is None and slot.inquiry is None
-        if unused and self._slots.get(key) is slot:
+        if not slot.queue and slot.free and self._slots.get(key) is slot:
             del self._slots[key]
 
     # --- operations -----------------------------------------------------------------------------
@@ -202,7 +135,7 @@ class Leadership:
         condition = operation.condition
         if operation.kind is Kind.GET:
             self._confirm(pending, self._read(key, entry))
-        elif condition is not None and refuses(condition, entry):
+        elif condition is not None and not condition.holds(entry):
             version = entry.version if entry is not None and not entry.tombstone else None
             me = self._ctx.worker
             failed = Outcome(Status.CONDITION_FAILED, version=version, node=me, leader=me)
@@ -297,96 +230,35 @@ class Leadership:
     # --- settling one key -------------------------------------------------------------------------
 
     def _inquire(self, key: str, slot: Slot) -> None:
-        inquiry = slot.inquiry = Inquiry()
-        self._ctx.durability.after_all(partial(self._own_state, key, inquiry))
-        if slot.inquiry is inquiry:
-            self._ask(key, inquiry)
+        slot.inquiry = Inquiry(self._asking, key, partial(self._found, key))
+        slot.inquiry.start()
 
-    def _ask(self, key: str, inquiry: Inquiry) -> None:
-        inquiry.asked_ms = self._ctx.now_ms
-        for worker in self.others:
-            if worker not in inquiry.states and self._parts.peers.live(worker):
-                number = self._ctx.number()
-                message = ReadStates(number, self.partition, self.ballot, [key])
-                self._parts.calls.ask(worker, message, partial(self._state, key, inquiry))
-
-    def _own_state(self, key: str, inquiry: Inquiry) -> None:
-        record = load(self._ctx, self.partition, key)
-        floor = self._ctx.journal.floor(self.partition)
-        self._gather(key, inquiry, self._ctx.worker, (record, floor))
-
-    def _state(self, key: str, inquiry: Inquiry, worker: int, reply: Reply | None) -> None:
-        if not isinstance(reply, StatesReply) or self.ended:
-            return
-        if reply.refused is not None:
-            if reply.refused.promised > self.ballot:
-                self._overtaken(reply.refused, worker)
-            return
-        self._gather(key, inquiry, worker, (reply.records[0], reply.floor))
-
-    def _gather(self, key: str, inquiry: Inquiry, worker: int, state: tuple[Record | None, Version]) -> None:
+    def _found(self, key: str, inquiry: Inquiry, again: Record | None) -> None:
         slot = self._slots.get(key)
         if slot is None or slot.inquiry is not inquiry or self.ended:
             return
-        inquiry.states[worker] = state
-        if self._ctx.worker not in inquiry.states or len(inquiry.states) < self._ctx.quorum:
-            return
         slot.inquiry = None
-        again = self._to_accept_again(inquiry.states.values())
         if again is None:
             self._note_settled(key)
             self._advance(key, slot)
         else:
             self._fly(slot, self._flight(again))
 
-    def _to_accept_again(self, states: Iterable[tuple[Record | None, Version]]) -> Record | None:
-        """Return the newest record of a majority if it does not stand on all of it, under our ballot."""
-        states = tuple(states)
-        found = [record for record, _ in states if record is not None]
-        if not found:
-            return None
-        best = max(found, key=lambda record: (record.accepted, record.version))
-        rank = (best.accepted, best.version)
-        for record, floor in states:
-            if record is None:
-                stands = best.value is None and floor >= best.version
-            else:
-                stands = not record.copied and (record.accepted, record.version) == rank
-            if not stands:
-                return msgspec.structs.replace(best, accepted=self.ballot, copied=False)
-        return None
-
     # --- time and the end -------------------------------------------------------------------------
 
     def tick(self) -> None:
         """Give up what is past its deadline; ask again where answers are missing."""
-        now = self._ctx.now_ms
+        now, patience_ms = self._ctx.now_ms, 2 * self._ctx.timing.suspect_ms
         for key, slot in list(self._slots.items()):
-            self._expire_queue(slot, now)
-            flight, inquiry = slot.flight, slot.inquiry
-            if flight is not None and self._is_late(flight, now):
-                self._doubt(key, slot, flight)
-            elif inquiry is not None and not slot.queue:
+            for pending in slot.take_late(now):
+                pending.fail(self._ctx.worker, "it did not get its turn in time")
+            if slot.flight is not None and slot.flight.late(now, patience_ms):
+                self._doubt(key, slot, slot.flight)
+            elif slot.inquiry is not None and not slot.queue:
                 slot.inquiry = None
-            elif inquiry and now - inquiry.asked_ms >= self._ctx.timing.ask_again_ms:
-                self._ask(key, inquiry)
+            elif slot.inquiry is not None:
+                slot.inquiry.go_on()
             self._advance(key, slot)
-
-    def _expire_queue(self, slot: Slot, now: int) -> None:
-        if not any(isinstance(task, Pending) and task.deadline_ms <= now for task in slot.queue):
-            return
-        kept: deque[Task] = deque()
-        for task in slot.queue:
-            if isinstance(task, Pending) and task.deadline_ms <= now:
-                task.fail(self._ctx.worker, "it did not get its turn in time")
-            else:
-                kept.append(task)
-        slot.queue = kept
-
-    def _is_late(self, flight: Flight, now: int) -> bool:
-        if flight.pending is not None:
-            return flight.pending.deadline_ms <= now
-        return now - flight.began_ms >= 2 * self._ctx.timing.suspect_ms
 
     def _doubt(self, key: str, slot: Slot, flight: Flight) -> None:
         slot.flight = None
@@ -403,10 +275,7 @@ class Leadership:
     def forget_votes(self, worker: int) -> None:
         """Discount what an earlier disk of a worker has acknowledged or told."""
         for slot in self._slots.values():
-            if slot.flight is not None:
-                slot.flight.acks.discard(worker)
-            if slot.inquiry is not None:
-                slot.inquiry.states.pop(worker, None)
+            slot.forget_votes(worker)
 
     def end(self, leader: int) -> None:
         """Lead no more: what may have been done is unknown, the rest is declined in favour of ``leader``."""

@@ -6,6 +6,7 @@ from enum import IntEnum
 
 import msgspec
 
+from kvnode.core.records import Entry
 from kvnode.core.versions import Version
 
 
@@ -28,6 +29,15 @@ class Condition(msgspec.Struct, frozen=True, gc=False):
     any_of: tuple[Version, ...] | None = None
     present: bool = False
     absent: bool = False
+
+    def holds(self, entry: Entry | None) -> bool:
+        """Whether it is true of a key's committed record."""
+        exists = entry is not None and not entry.tombstone
+        if (self.absent and exists) or (self.present and not exists):
+            return False
+        if self.any_of is None:
+            return True
+        return entry is not None and exists and entry.version in self.any_of
 
 
 class Operation(msgspec.Struct, frozen=True, gc=False):
