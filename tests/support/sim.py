@@ -56,13 +56,14 @@ class SimCluster:
         *,
         workers: int = 4,
         partitions: int = 4,
+        replicas: int = 3,
         bounds: Bounds | None = None,
     ) -> None:
         self.random = Random(seed)
         self.events = Events()
         self.numbers = list(range(1, workers + 1))
         members = [Member(number, f"host-{number}") for number in self.numbers]
-        self.ring = Ring.build(members, partitions=partitions, vnodes=16, replicas=3)
+        self.ring = Ring.build(members, partitions=partitions, vnodes=16, replicas=replicas)
         self.timing = FAST
         self.bounds = bounds or Bounds()
         self.notes: list[tuple[int, int, str, dict[str, object]]] = []

@@ -10,12 +10,12 @@ import pytest
 from tests.support.sim_chaos import Chaos
 from tests.support.sim_history import check_linearizable
 
-SEEDS = 120
+SEEDS = 150
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_any_faults_leave_one_register_per_key(seed: int) -> None:
-    """Whatever is cut, crashed, paused or wiped, no two answers contradict, and all copies meet in the end."""
+    """Whatever is cut, crashed, paused or wiped, answers never contradict, and in the end all copies meet."""
     chaos = Chaos(seed, wipes=seed % 2 == 1)
     chaos.run()
     check_linearizable(chaos.calls)

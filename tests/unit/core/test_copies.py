@@ -1,0 +1,89 @@
+"""Records on their way to the other replicas."""
+
+from __future__ import annotations
+
+import pytest
+
+from kvnode.core.context import Context
+from kvnode.core.copies import Copies
+from kvnode.core.messages import AcceptBatch, AcceptItem, AcceptReply, Refusal
+from kvnode.core.versions import Ballot
+from tests.unit.core.building import record, sent
+
+
+class Counter:
+    """Counts copies."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, int, int]] = []
+
+    def copied(self, worker: int, item: AcceptItem) -> None:
+        self.events.append(("copied", worker, item.record.version.seq))
+
+    def copy_refused(self, worker: int, item: AcceptItem, refusal: Refusal) -> None:
+        self.events.append(("refused", worker, item.record.version.seq))
+
+    def copy_dropped(self, worker: int, item: AcceptItem) -> None:
+        self.events.append(("dropped", worker, item.record.version.seq))
+
+
+@pytest.fixture
+def counter() -> Counter:
+    """Return who counts."""
+    return Counter()
+
+
+@pytest.fixture
+def copies(ctx: Context, counter: Counter) -> Copies:
+    """Return empty lanes to two peers."""
+    copies = Copies(ctx, [2, 3])
+    copies.watcher = counter
+    return copies
+
+
+def test_waits_for_the_link(ctx: Context, copies: Copies) -> None:
+    """Records queue while there is no link and leave together, in order, when there is one."""
+    for seq in (1, 2):
+        copies.offer(2, AcceptItem(record(seq)))
+    copies.flush()
+    assert sent(ctx) == []
+    copies.link_up(2)
+    copies.flush()
+    (send,) = sent(ctx)
+    assert isinstance(send.request, AcceptBatch)
+    assert [item.record.version.seq for item in send.request.items] == [1, 2]
+
+
+def test_tells_what_became_of_each(ctx: Context, copies: Copies, counter: Counter) -> None:
+    """Of an answered batch each record is reported as copied or refused, once."""
+    copies.link_up(2)
+    for seq in (1, 2):
+        copies.offer(2, AcceptItem(record(seq)))
+    copies.flush()
+    number = sent(ctx)[0].request.number
+    reply = AcceptReply(number, [(1, Refusal(0, Ballot(2, 3)))])
+    copies.answered(2, reply)
+    copies.answered(2, reply)
+    assert counter.events == [("copied", 2, 1), ("refused", 2, 2)]
+
+
+def test_sends_again_after_a_break(ctx: Context, copies: Copies) -> None:
+    """What was unanswered when the link broke is sent again over the next one."""
+    copies.link_up(2)
+    copies.offer(2, AcceptItem(record(1)))
+    copies.flush()
+    copies.link_down(2)
+    copies.flush()
+    copies.link_up(2)
+    copies.flush()
+    first, second = sent(ctx)
+    assert first.request.number != second.request.number
+
+
+def test_drops_what_does_not_fit(copies: Copies, counter: Counter) -> None:
+    """Beyond its bound a queue takes nothing more, and the loss is told and counted."""
+    for seq in range(1, 6):
+        copies.offer(3, AcceptItem(record(seq)))
+    assert counter.events == [("dropped", 3, 4), ("dropped", 3, 5)]
+    assert copies.dropped == {2: 0, 3: 2}
+    assert copies.waiting(3)[0] == 3

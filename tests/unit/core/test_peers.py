@@ -1,0 +1,32 @@
+"""The failure detector."""
+
+from __future__ import annotations
+
+from kvnode.core.context import Context
+from kvnode.core.peers import Peers
+
+
+def test_silence_makes_a_peer_suspect_and_an_answer_live_again(ctx: Context, peers: Peers) -> None:
+    """A linked peer that is silent for the time of suspicion is lost, and live with its next answer."""
+    for now_ms in range(0, ctx.timing.suspect_ms + 200, 100):
+        ctx.now_ms = now_ms
+        peers.tick()
+        peers.heard(2)
+    assert (peers.live(2), peers.live(3)) == (True, False)
+    peers.heard(3)
+    assert peers.live(3)
+
+
+def test_a_pause_of_our_own_is_nobodys_silence(ctx: Context, peers: Peers) -> None:
+    """A worker that was not run for a while suspects nobody for it."""
+    peers.tick()
+    ctx.now_ms = 60_000
+    peers.tick()
+    assert peers.live(2)
+
+
+def test_a_broken_link_counts_at_once(peers: Peers) -> None:
+    """A peer whose link broke is lost without any delay, and an answer to it means nothing any more."""
+    peers.link_down(2)
+    peers.heard(2)
+    assert not peers.live(2)
