@@ -104,14 +104,16 @@ def test_a_long_value_opens_in_full(dashboard: Dashboard, cluster: LocalCluster,
     expect(row.get_by_label("Value")).to_contain_text("end")
 
 
-def test_a_phone_needs_no_sideways_scrolling(open_dashboard: OpenDashboard, key: str) -> None:
+def test_a_phone_needs_no_sideways_scrolling(
+    open_dashboard: OpenDashboard, cluster: LocalCluster, key: str
+) -> None:
     """At 390 pixels nothing is wider than the screen, whatever stands on the page."""
     dashboard = open_dashboard(PHONE)
     long_key = key + "/" + "unbroken" * 20
     dashboard.send("PUT", long_key, '"' + "w" * 2000 + '"')
     dashboard.expect_status(200)
     dashboard.show_keys(key)
-    row = dashboard.page.get_by_test_id("key-row").first
+    row = dashboard.key_on(cluster.owners(long_key)[0], long_key)
     row.get_by_role("button").first.click()
     expect(row.get_by_label("Value")).to_be_visible()
     dashboard.page.get_by_role("button", name="find in log").click()
