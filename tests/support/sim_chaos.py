@@ -66,7 +66,7 @@ class Chaos:
 
     def _watch(self, call: Call) -> None:
         if call.ended_ms is None:
-            self.cluster.events.after(2, partial(self._watch, call))
+            self.cluster.events.after(5, partial(self._watch, call))
             return
         if call.status is Status.OK and call.outcome is not None and call.outcome.version is not None:
             self._seen[call.operation.key] = call.outcome.version

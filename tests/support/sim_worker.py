@@ -16,7 +16,7 @@ from kvnode.storage.store import Store
 if TYPE_CHECKING:
     from tests.support.sim import SimCluster
 
-TICK_MS = 10
+TICK_MS = 20
 SYNC_MS = 4
 SEGMENT_BYTES = 16 * 1024
 
