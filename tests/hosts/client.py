@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Answer:
-    """An HTTP answer. ``status`` 0: there was none, and ``error`` says why."""
+    """An HTTP answer, header names in lower case. ``status`` 0: there was none, ``error`` says why."""
 
     status: int
     body: Any = None
@@ -65,18 +65,19 @@ def path(key: str) -> str:
 
 
 def exchange(
-    host: Host, method: str, target: str, body: object, headers: Mapping[str, str], timeout_s: float
+    host: Host, method: str, target: str, body: object, extra: Mapping[str, str], timeout_s: float
 ) -> Answer:
     """Send one request from this thread, which must be inside the namespace; never raises for trouble."""
     connection = http.client.HTTPConnection(host.address, host.port, timeout=timeout_s)
     content = None if body is None else json.dumps(body)
-    extra = {"Content-Type": "application/json"} if content is not None else {}
+    kind = {"Content-Type": "application/json"} if content is not None else {}
     try:
-        connection.request(method, target, content, {**extra, **headers})
+        connection.request(method, target, content, {**kind, **extra})
         response = connection.getresponse()
         text = response.read()
         is_json = "json" in response.headers.get("Content-Type", "")
-        return Answer(response.status, json.loads(text) if is_json else text, dict(response.headers))
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return Answer(response.status, json.loads(text) if is_json else text, headers)
     except (OSError, http.client.HTTPException) as error:
         return Answer(0, error=repr(error))
     finally:

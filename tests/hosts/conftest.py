@@ -90,6 +90,6 @@ def pytest_runtest_makereport(
 
 def _journal(cluster: Cluster, host: Host) -> str:
     try:
-        return cluster.run(host, f"journalctl --no-pager --lines=60 --unit={host.unit}")
+        return cluster.run(host, f"journalctl --no-pager --lines=25 --unit={host.unit}")
     except (AssertionError, OSError) as error:
         return str(error)

@@ -30,6 +30,7 @@ class Machine:
         self._traces = traces
         self._folder = traces.machine(host)
         self._root = self._folder / "root"
+        self._shell: subprocess.Popen[bytes] | None = None
         self._pid_file = RUN_DIRECTORY / f"{host.name}.pid"
 
     def prepare(self, image: Path) -> None:
@@ -52,14 +53,14 @@ class Machine:
         """Boot; returns at once."""
         console = (self._folder / "console.log").open("ab")
         with console:
-            shell = subprocess.Popen(
+            self._shell = subprocess.Popen(
                 ["/bin/sh", "-c", self._supervision()],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self._pid_file.write_text(f"{shell.pid} {_started(shell.pid)}", encoding="utf-8")
+        self._pid_file.write_text(f"{self._shell.pid} {_started(self._shell.pid)}", encoding="utf-8")
 
     def power_off(self, *, deadline_s: float = 30) -> None:
         """Pull the plug: every process of the host is gone at once, its disk stays."""
@@ -67,7 +68,9 @@ class Machine:
         if pid:
             with suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
-            _reap(pid)
+        if self._shell:
+            self._shell.wait()
+            self._shell = None
         until(self._killed, deadline_s, f"{self.host.name} to be off")
         self._pid_file.unlink(missing_ok=True)
 
@@ -142,11 +145,6 @@ def _started(pid: int) -> str:
         return ""
     fields = stat.rpartition(")")[2].split()
     return "" if fields[0] == "Z" else fields[19]
-
-
-def _reap(pid: int) -> None:
-    with suppress(ChildProcessError):
-        os.waitpid(pid, 0)
 
 
 def _write(path: Path, text: str) -> None:

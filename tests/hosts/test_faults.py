@@ -119,8 +119,8 @@ def test_worker_that_is_cut_off_is_done_without(cluster: Cluster) -> None:
         with faults.unplugged(host):
             until(lambda: cluster.online(host) is False, OFFLINE_S + 1, "the controller to see it offline")
             _let_pass(load, 200)
+            assert not [s for s in load.failures() if s.at_s > cut_at + TAKEOVER_S + 1]
         until(lambda: cluster.ready(host), 60, "the worker to be ready again")
-    assert not [s for s in load.failures() if s.at_s > cut_at + TAKEOVER_S + 1]
     _assert_kept(cluster, load)
 
 
@@ -139,7 +139,7 @@ def test_request_id_is_found_on_every_node_that_the_request_touched(cluster: Clu
     place = cluster.client.get(WORKERS[0], f"/partition/{key}").body
     put = cluster.client.put(WORKERS[0], key, 1, headers={"X-Request-ID": mark})
     assert put.status == 200
-    assert put.headers["X-Request-ID"] == mark
+    assert put.headers["x-request-id"] == mark
     touched = {WORKERS[0], *(WORKERS[node - 1] for node in place["replica_node_ids"])}
     names = {f"worker-{host.worker}" for host in touched}
     until(lambda: all(_logged(cluster, host, mark) for host in touched), 10, f"{mark} in every journal")
