@@ -59,7 +59,7 @@ check-yaml: .venv/.dev
 check-ansible: .venv/.dev
 	cd ansible && PATH="$(CURDIR)/$(BIN):$$PATH" ansible-lint --offline --profile production --strict
 
-check-units: .venv/.dev
+check-units: packages .venv/.dev
 	$(BIN)/python -m tests.support.verify_units
 
 format: .venv/.dev ## format the Python code
