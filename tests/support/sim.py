@@ -91,7 +91,7 @@ class SimCluster:
         while not condition():
             if self.now_ms >= end_ms:
                 raise AssertionError(f"not true within {within_ms} ms: {self.describe()}")
-            self.events.run(min(end_ms, self.now_ms + 5))
+            self.events.run(min(end_ms, self.now_ms + 1))
 
     # --- faults -----------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import pytest
 from tests.support.sim_chaos import Chaos
 from tests.support.sim_history import check_linearizable
 
-SEEDS = 150
+SEEDS = 200
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
