@@ -24,7 +24,7 @@ from kvnode.core.worker import WorkerMachine
 from kvnode.errors import MismatchError, PeerError
 from kvnode.logs import LogBuffer, get_logger
 from kvnode.metrics import OPERATIONS
-from kvnode.replication.gauges import set_gauges
+from kvnode.replication.gauges import Gauges
 from kvnode.replication.reports import Reporter
 from kvnode.replication.transport import Transport
 from kvnode.storage.store import Store
@@ -84,6 +84,7 @@ class WorkerHost:
             ),
             bounds=Bounds(latent_records=limits.latent_records, latent_bytes=limits.latent_bytes),
         )
+        self._gauges = Gauges(self.machine, store)
         self._reporter = Reporter(self.machine, store, logs, process=self._process, release=release)
         self.machine.ctx.on_append = self._reporter.appended
 
@@ -266,7 +267,7 @@ class WorkerHost:
         self._input(self.machine.tick)
         if self._loop.time() >= self._gauges_due_s:
             self._gauges_due_s = self._loop.time() + GAUGES_S
-            set_gauges(self.machine, self._store)
+            self._gauges.update()
         self._loop.call_later(TICK_S, self._tick)
 
     def _flush(self) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
+from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 
 from kvnode import metrics
@@ -21,3 +25,13 @@ def test_what_was_counted_is_shown() -> None:
     """A count appears under its labels."""
     metrics.OPERATIONS.labels("test_kind", "ok").inc()
     assert b'kvnode_operations_total{kind="test_kind",outcome="ok"} 1.0' in metrics.render()
+
+
+def test_every_metric_is_fed() -> None:
+    """A metric that nobody counts would be a lie: each one's name stands somewhere in the package."""
+    package = Path(metrics.__file__).parent
+    sources = [path for path in package.rglob("*.py") if path != Path(metrics.__file__)]
+    text = "".join(source.read_text(encoding="utf-8") for source in sources)
+    ours = [name for name, value in vars(metrics).items() if isinstance(value, MetricWrapperBase)]
+    assert ours
+    assert [name for name in ours if not re.search(rf"\b{name}\b", text)] == []
