@@ -185,7 +185,7 @@ async def test_all_workers_restarted_together_keep_everything(cluster: Cluster) 
 
 @pytest.mark.parametrize("method", ["PUT", "GET", "DELETE"])
 async def test_one_request_id_finds_a_request_everywhere(cluster: Cluster, method: str) -> None:
-    """A request with an X-Request-ID is in the log of each node it touched, and in the controller's window."""
+    """A request with an X-Request-ID is in the log of each node it touched and in the log window."""
     key = "traced"
     holders = await cluster.replicas(key)
     stranger = next(worker for worker in cluster.workers if worker not in holders)
