@@ -20,7 +20,7 @@ from kvnode.core.messages import AcceptItem
 from kvnode.core.peers import Peers
 from kvnode.core.versions import Ballot, Version
 
-AT_ONCE = 8
+AT_ONCE = 32
 REPAIRS_AT_ONCE = 2000
 LANE_ROOM = 1000
 IDLE_ROUNDS = 12
@@ -54,6 +54,7 @@ class AntiEntropy:
         self._checks: dict[tuple[int, int], Check] = {}
         self._untold: dict[int, set[int]] = {peer.worker: set() for peer in peers}
         self._under_way = 0
+        self._ticked_ms = 0
 
     def tell(self, worker: int) -> list[int]:
         """Return the partitions that a peer has come to hold whole since it was last told."""
@@ -82,7 +83,10 @@ class AntiEntropy:
             leadership.whole_followers.discard(worker)
 
     def tick(self) -> None:
-        """Start the comparisons that are due."""
+        """Start the comparisons that are due; looked for as often as hearts beat."""
+        if self._ctx.now_ms - self._ticked_ms < self._ctx.timing.heartbeat_ms:
+            return
+        self._ticked_ms = self._ctx.now_ms
         for partition, leadership in self._leaders.led.items():
             if not leadership.settled or leadership.closing:
                 continue
