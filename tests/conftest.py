@@ -43,17 +43,20 @@ def kind_of(item: pytest.Item) -> str:
     return item.path.relative_to(TESTS).parts[0]
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark a test by its folder, early enough for ``-m`` to choose by it."""
+    item.add_marker(kind_of(item))
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark tests by their folder and run the cheap kinds first; within a kind the order stays random.
+    """Run the cheap kinds first; within a kind the order stays random.
 
     With CI=true nothing is skipped: what this machine lacks then fails.
     """
     lacking = {} if os.environ.get("CI") == "true" else {kind: missing_for(kind) for kind in KINDS}
     for item in items:
-        kind = kind_of(item)
-        item.add_marker(kind)
-        if reason := lacking.get(kind):
+        if reason := lacking.get(kind_of(item)):
             item.add_marker(pytest.mark.skip(reason=f"needs {reason}"))
     items.sort(key=lambda item: KINDS.index(kind_of(item)))
     config.stash[LEFT_OUT] = {kind_of(item) for item in items if lacking.get(kind_of(item))}
