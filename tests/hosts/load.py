@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.hosts.plan import Host
 
 KEYS_PER_CLIENT = 40
-PAUSE_S = 0.01
+PAUSE_S = 0.04
 
 
 @dataclass(frozen=True)
