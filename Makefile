@@ -9,6 +9,9 @@ NPM := PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix dashboard
 # for the tests: a browser, and what boots systemd hosts and breaks their network and disks
 TEST_PACKAGES := chromium mmdebstrap systemd-container iproute2 nftables openssh-client libatomic1 strace
 
+# for the benchmark: what kvnode is compared with, and what asks them all
+BENCH_PACKAGES := etcd-server redis-server webdis wrk
+
 PROTOS := $(wildcard proto/kvnode/rpc/pb/*.proto)
 GRPC_CODE := kvnode/rpc/pb/__init__.py
 NODE_MODULES := dashboard/node_modules/.package-lock.json
@@ -18,7 +21,7 @@ DASHBOARD_SOURCES := $(shell find dashboard/src dashboard/public dashboard/index
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help up test test-quick test-setup check check-style check-types check-layers check-dashboard \
+.PHONY: help up bench bench-packages test test-quick test-setup check check-style check-types check-layers check-dashboard \
 	check-yaml check-ansible check-units format proto dashboard wheel hosts hosts-down lock packages \
 	python-venv clean
 
@@ -36,6 +39,9 @@ test-quick: .venv/.dev .venv/.kvnode ## run the tests that need neither hosts no
 
 test-setup: packages .venv/.dev .venv/.kvnode $(DASHBOARD)
 	@$(NPM) --silent test
+
+bench: bench-packages .venv/.dev .venv/.kvnode ## compare with etcd and redis on this machine (BENCH="--help" tells how)
+	@$(BIN)/python -m tests.bench.versus $(BENCH)
 
 check: check-style check-types check-layers check-dashboard check-yaml check-ansible check-units ## lint and type-check everything
 
@@ -130,8 +136,13 @@ $(DASHBOARD): $(NODE_MODULES) $(DASHBOARD_SOURCES)
 	@touch $@
 
 packages:
-	@missing=""; for package in $(TEST_PACKAGES); do \
-		dpkg-query -W -f '$${db:Status-Status}' $$package 2>/dev/null | grep -qx installed || missing="$$missing $$package"; \
+	@$(call need,$(TEST_PACKAGES))
+
+bench-packages:
+	@$(call need,$(BENCH_PACKAGES))
+
+need = missing=""; for package in $(1); do \
+	dpkg-query -W -f '$${db:Status-Status}' $$package 2>/dev/null | grep -qx installed || missing="$$missing $$package"; \
 	done; \
 	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \

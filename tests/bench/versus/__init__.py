@@ -1,0 +1,1 @@
+"""kvnode beside its peers on the same cores: ``make bench`` (``python -m tests.bench.versus``)."""
