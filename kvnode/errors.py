@@ -4,7 +4,8 @@
     ├── ConfigError         a configuration file is wrong: file, key, what was expected
     ├── StorageError        the data folder cannot be used
     │   ├── DamageError     bytes on disk are not what was written
-    │   └── LockedError     another process holds the data folder
+    │   ├── LockedError     another process holds the data folder
+    │   └── NoSpaceError    the disk has no space: trying again later may help
     ├── PeerError           a node cannot be talked to, or must not be
     │   ├── MessageError    what it sent is not a message of ours
     │   └── MismatchError   it belongs to another cluster, layout or release
@@ -51,6 +52,10 @@ class DamageError(StorageError):
 
 class LockedError(StorageError):
     """Another process holds the data folder's lock."""
+
+
+class NoSpaceError(StorageError):
+    """The data folder's disk is full where something must be written before work can begin."""
 
 
 class PeerError(KvnodeError):

@@ -47,6 +47,12 @@ DISK_BATCH_RECORDS = Histogram(
 )
 DISK_LOG_BYTES = Counter("kvnode_disk_log_bytes", "Bytes appended to the log.", registry=REGISTRY)
 DISK_USED_BYTES = Gauge("kvnode_disk_used_bytes", "Bytes of all segments on disk.", registry=REGISTRY)
+DISK_FREE_BYTES = Gauge(
+    "kvnode_disk_free_bytes", "Bytes free where the data folder stands.", registry=REGISTRY
+)
+DISK_FULL = Gauge(
+    "kvnode_disk_full", "Whether nothing is accepted for want of space (1) or not (0).", registry=REGISTRY
+)
 KEYS = Gauge("kvnode_keys", "Keys with a value, as replica.", registry=REGISTRY)
 TOMBSTONES = Gauge("kvnode_tombstones", "Deleted keys that are not forgotten yet.", registry=REGISTRY)
 

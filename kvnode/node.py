@@ -27,7 +27,7 @@ from kvnode.config import (
     warnings,
 )
 from kvnode.controller.app import Controller
-from kvnode.errors import PeerError, StorageError
+from kvnode.errors import NoSpaceError, PeerError, StorageError
 from kvnode.logs import LogBuffer, configure, get_logger
 from kvnode.replication.host import WorkerHost
 from kvnode.rpc.control_client import ControlClient
@@ -35,12 +35,15 @@ from kvnode.rpc.control_server import ControlServer
 from kvnode.rpc.inspection import InspectionClient, InspectionService
 from kvnode.rpc.transport import GrpcTransport
 from kvnode.storage.disk import PosixDisk
+from kvnode.storage.space import is_no_space
 from kvnode.storage.store import Store
+from kvnode.storage.upkeep import Upkeep
 
 STOPPED = 0
 FAILED = 1
 PORT_TAKEN = 69
 STORAGE_UNUSABLE = 74
+NO_SPACE = 75
 
 DRAIN_S = 20.0
 CLOSE_S = 2.0
@@ -76,7 +79,8 @@ def _run(node: Coroutine[None, None, None]) -> int:
     except PeerError as error:
         return _failed(error, PORT_TAKEN)
     except (StorageError, OSError) as error:
-        return _failed(error, STORAGE_UNUSABLE)
+        no_space = isinstance(error, NoSpaceError) or is_no_space(error)
+        return _failed(error, NO_SPACE if no_space else STORAGE_UNUSABLE)
     except Exception as error:  # noqa: BLE001 - the last line of a process that cannot go on
         return _failed(error, FAILED)
     return STOPPED
@@ -147,6 +151,7 @@ def _open_store(config: WorkerConfig, durable: Callable[[int], None], ending: En
         segment_bytes=config.limits.segment_bytes,
         on_durable=durable,
         on_failure=ending.failed,
+        upkeep=Upkeep(reserve_bytes=config.limits.reserve_bytes),
     )
 
 

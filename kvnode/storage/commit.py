@@ -3,12 +3,14 @@
 While one sync runs, the next batch gathers, so that batches grow with load and nothing waits
 without load. Nothing is reported durable before its sync, and a failed write or sync is final: what
 the page cache says after it is worth nothing (PostgreSQL, 2018), so the log stops there for good.
+A want of space alone is waited out: the batch is kept, and written again from its first byte.
 ``step`` does one batch; a thread calls it again and again, a simulation may do so instead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from errno import errorcode
 from threading import Condition, Lock, Thread
 from time import monotonic
 
@@ -18,8 +20,11 @@ from kvnode import metrics
 from kvnode.errors import StorageError
 from kvnode.storage.disk import Disk
 from kvnode.storage.segment import Segment, segment_name
+from kvnode.storage.space import Space, is_no_space
 
 SLOW_SYNC_S = 1.0
+CHECK_S = 1.0
+"""How often a full disk is tried again, and an idle one looked at."""
 
 _log = structlog.get_logger(__name__)
 
@@ -45,6 +50,7 @@ class Committer:
         self,
         disk: Disk,
         lock: Lock,
+        space: Space,
         on_durable: Callable[[int], None],
         on_failure: Callable[[BaseException], None],
     ) -> None:
@@ -53,11 +59,13 @@ class Committer:
         self.failed = False
         self._disk = disk
         self._lock = lock
+        self._space = space
         self._wakeup = Condition(lock)
         self._on_durable = on_durable
         self._on_failure = on_failure
         self._gathering: list[_Run] = []
         self._writing: list[_Run] = []
+        self._writing_lsn = 0
         self._waiting = False
         self._closing = False
         self._thread: Thread | None = None
@@ -85,26 +93,26 @@ class Committer:
         return None
 
     def step(self) -> bool:
-        """Write and sync what has gathered; return whether there was anything. One thread at a time."""
+        """Write and sync a batch; return whether one became durable. One thread at a time.
+
+        The batch is what has gathered, or the one before as long as the disk has no space for it.
+        """
         with self._lock:
-            if self.failed or not self._gathering:
+            if self.failed:
                 return False
-            self._writing, self._gathering = self._gathering, []
-            lsn = self.appended_lsn
+            if not self._writing:
+                self._writing, self._gathering = self._gathering, []
+                self._writing_lsn = self.appended_lsn
         try:
-            for run in self._writing:
-                self._write(run)
+            worked = self._write_all()
+            self._space.check()
         except OSError as error:
-            self.fail(error)
+            self._troubled(error)
             return False
-        with self._lock:
-            for run in self._writing:
-                offset, line = next(reversed(run.lines.items()))
-                run.segment.written = offset + len(line)
-            self._writing = []
-            self.durable_lsn = lsn
-        self._on_durable(lsn)
-        return True
+        if worked:
+            self.durable_lsn = self._writing_lsn
+            self._on_durable(self.durable_lsn)
+        return worked
 
     def start(self) -> None:
         """Start the writer thread."""
@@ -128,15 +136,44 @@ class Committer:
             if self.failed:
                 return
             self.failed = True
-        _log.error("storage_failed", error=str(error))
+        cause = error if isinstance(error, OSError) else error.__cause__
+        number = cause.errno if isinstance(cause, OSError) else None
+        _log.error(
+            "storage_failed",
+            file=getattr(error, "filename", None) or getattr(error, "file", ""),
+            errno=errorcode.get(number or 0, ""),
+            reason=str(error),
+        )
         failure = error if isinstance(error, StorageError) else StorageError(f"the disk failed: {error}")
         failure.__cause__ = None if failure is error else error
         self._on_failure(failure)
 
+    def _troubled(self, error: OSError) -> None:
+        """Keep the batch if only space is missing; else stop for good."""
+        try:
+            if is_no_space(error):
+                self._space.refused(error)
+                return
+        except OSError as worse:
+            error = worse
+        self.fail(error)
+
+    def _write_all(self) -> bool:
+        """Make the batch durable, run by run; return whether there was any. Raises OSError."""
+        worked = bool(self._writing)
+        while self._writing:
+            run = self._writing[0]
+            self._write(run)
+            with self._lock:
+                offset, line = next(reversed(run.lines.items()))
+                run.segment.written = offset + len(line)
+                del self._writing[0]
+        return worked
+
     def _write(self, run: _Run) -> None:
         """Make one run durable; a new file is synced, then its folder."""
         segment = run.segment
-        new = segment.file is None
+        new = not segment.written
         file = segment.file = segment.file or self._disk.create(segment_name(segment.number))
         data = b"".join(run.lines.values())
         file.write(next(iter(run.lines)), data)
@@ -160,9 +197,9 @@ class Committer:
             self.fail(error)
 
     def _wait(self) -> bool:
-        """Wait for lines; return false when there is nothing more to do."""
+        """Wait for lines, or for space; return false when there is nothing more to do."""
         with self._lock:
-            while not (self._gathering or self._closing or self.failed):
-                self._waiting = True
-                self._wakeup.wait()
-            return bool(self._gathering) and not self.failed
+            if not (self._closing or self.failed) and (self._writing or not self._gathering):
+                self._waiting = not self._writing
+                self._wakeup.wait(CHECK_S)
+            return not (self._closing or self.failed)

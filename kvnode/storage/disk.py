@@ -2,11 +2,12 @@
 
 Nothing else in the package touches files: a simulation gives another ``Disk`` and loses what was
 not synced. Names are plain file names in the data folder. Errors of the device come as OSError and
-are never retried: after a failed sync the page cache can no longer be trusted.
+are never retried, but for a want of space: after a failed sync the page cache can no longer be trusted.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -72,6 +73,9 @@ class Disk(Protocol):
     def sync_folder(self) -> None:
         """Make the folder's own contents durable: which names there are."""
 
+    def free_bytes(self) -> int:
+        """Return how much may still be written."""
+
 
 class PosixFile:
     """A file of the operating system's."""
@@ -89,23 +93,32 @@ class PosixFile:
 
     def read(self, offset: int, length: int) -> bytes:
         """Return up to ``length`` bytes; fewer only at the file's end."""
-        data = os.pread(self._descriptor, length, offset)
-        while 0 < len(data) < length:
-            more = os.pread(self._descriptor, length - len(data), offset + len(data))
-            if not more:
-                break
-            data += more
+        try:
+            data = os.pread(self._descriptor, length, offset)
+            while 0 < len(data) < length:
+                more = os.pread(self._descriptor, length - len(data), offset + len(data))
+                if not more:
+                    break
+                data += more
+        except OSError as error:
+            raise _named(error, self._name) from None
         return data
 
     def write(self, offset: int, data: bytes) -> None:
         """Write all of ``data``. It is not durable before ``sync``."""
-        done = os.pwrite(self._descriptor, data, offset)
-        while done < len(data):
-            done += os.pwrite(self._descriptor, memoryview(data)[done:], offset + done)
+        try:
+            done = os.pwrite(self._descriptor, data, offset)
+            while done < len(data):
+                done += os.pwrite(self._descriptor, memoryview(data)[done:], offset + done)
+        except OSError as error:
+            raise _named(error, self._name) from None
 
     def sync(self) -> None:
         """Make what was written durable, the file's length included."""
-        os.fdatasync(self._descriptor)
+        try:
+            os.fdatasync(self._descriptor)
+        except OSError as error:
+            raise _named(error, self._name) from None
 
     def size(self) -> int:
         """Return the file's length in bytes."""
@@ -140,9 +153,10 @@ class PosixDisk:
             holder = os.pread(lock, 32, 0).decode("ascii", "replace").strip() or "unknown"
             os.close(lock)
             raise LockedError(f"{self._folder}: in use by another process ({holder})") from error
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, b"%d\n" % os.getpid(), 0)
         self._lock = lock
+        os.ftruncate(lock, 0)
+        with contextlib.suppress(OSError):  # a full disk: the number only helps whoever is refused
+            os.pwrite(lock, b"%d\n" % os.getpid(), 0)
 
     def unlock(self) -> None:
         """Let the folder go; the lock file stays, which is harmless."""
@@ -173,7 +187,24 @@ class PosixDisk:
 
     def sync_folder(self) -> None:
         """Make the folder's own contents durable: which names there are."""
-        _sync_folder(self._folder)
+        try:
+            _sync_folder(self._folder)
+        except OSError as error:
+            raise _named(error, str(self._folder)) from None
+
+    def free_bytes(self) -> int:
+        """Return how much may still be written, without what is kept for root."""
+        try:
+            found = os.statvfs(self._folder)
+        except OSError as error:
+            raise _named(error, str(self._folder)) from None
+        return found.f_bavail * found.f_frsize
+
+
+def _named(error: OSError, name: str) -> OSError:
+    """Return an error that says which file it was."""
+    error.filename = name
+    return error
 
 
 def _make_folder(folder: Path) -> None:

@@ -8,6 +8,7 @@ another size is made anew from the segment, never trusted.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from zlib import crc32
 
@@ -71,6 +72,13 @@ class HintWriter:
         """Give the file back, finished or not."""
         self._file.close()
 
+    def sweep(self) -> None:
+        """Remove what was not finished, for the space that it takes; not to be able to is no harm."""
+        temporary = self._name + TEMPORARY
+        if temporary in self._disk.names():
+            with contextlib.suppress(OSError):
+                self._disk.remove(temporary)
+
     def _flush(self) -> None:
         """Write what has gathered."""
         data = b"".join(self._lines)
@@ -105,6 +113,7 @@ def write_hint(disk: Disk, segment: Segment) -> Iterator[int]:
         raise
     finally:
         writer.close()
+        writer.sweep()
     segment.hinted = True
 
 

@@ -20,6 +20,7 @@ from kvnode.storage.commit import Committer
 from kvnode.storage.disk import Disk
 from kvnode.storage.partitions import PartitionStates
 from kvnode.storage.segment import Segment, encode_header
+from kvnode.storage.space import Space
 
 
 class Log:
@@ -32,6 +33,7 @@ class Log:
         states: PartitionStates,
         segments: dict[int, Segment],
         segment_bytes: int,
+        space: Space,
         on_durable: Callable[[int], None],
         on_failure: Callable[[BaseException], None],
     ) -> None:
@@ -42,7 +44,7 @@ class Log:
         self.segment_bytes = segment_bytes
         self.retired: dict[int, Segment] = {}
         self.lock = Lock()
-        self.committer = Committer(disk, self.lock, on_durable, on_failure)
+        self.committer = Committer(disk, self.lock, space, on_durable, on_failure)
         self.on_sealed: Callable[[], None] = lambda: None
         self._active: Segment | None = None
         self._head = 0

@@ -3,7 +3,8 @@
 It keeps apart what was written and what was synced. ``crash`` throws away what was not, except for
 as much as the caller says survived: by bytes for each file's tail (a torn write), one by one for the
 folder's changes (a file whose name was never synced is gone). A ``fault`` hook sees every operation
-first, and may raise in its place.
+first, and may raise in its place. With a ``capacity`` it can be full: a write that does not fit
+writes what fits, and fails.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import errno
 from collections.abc import Callable
 
 from kvnode.errors import LockedError
+
+_BOUNDLESS = 1 << 62
 
 
 class _Node:
@@ -44,11 +47,16 @@ class MemoryFile:
         return bytes(self._node.data[offset : offset + length])
 
     def write(self, offset: int, data: bytes) -> None:
-        """Append ``data``: ``offset`` must be the file's end."""
+        """Write ``data``; what was synced can be written again, but not be changed."""
         self._begin("write")
-        if offset != len(self._node.data):
+        node = self._node
+        again = max(0, node.synced - offset)
+        if offset > len(node.data) or node.data[offset : node.synced] != data[:again]:
             raise OSError(errno.EINVAL, "only appends are modelled")
-        self._node.data += data
+        room = len(node.data) - offset + self._disk.free_bytes()
+        node.data[offset : offset + len(data)] = data[:room]
+        if room < len(data):
+            raise OSError(errno.ENOSPC, "no space left on device", self._name)
 
     def sync(self) -> None:
         """Make what was written survive a crash."""
@@ -77,10 +85,14 @@ class MemoryFile:
 
 
 class MemoryDisk:
-    """A folder in memory. ``fault(operation, name)`` is called before each operation."""
+    """A folder in memory. ``fault(operation, name)`` is called before each operation.
 
-    def __init__(self, fault: Callable[[str, str], None] | None = None) -> None:
+    ``capacity`` bounds the bytes of all files together (None: no bound) and may be set at any time.
+    """
+
+    def __init__(self, fault: Callable[[str, str], None] | None = None, capacity: int | None = None) -> None:
         self.fault = fault
+        self.capacity = capacity
         self.lives = 0
         self._locked = False
         self._names: dict[str, _Node] = {}
@@ -140,6 +152,8 @@ class MemoryDisk:
         self.begin("create", name)
         if name in self._names:
             raise FileExistsError(errno.EEXIST, "exists", name)
+        if not self.free_bytes():
+            raise OSError(errno.ENOSPC, "no space left on device", name)
         node = _Node()
         self._change(lambda names: names.__setitem__(name, node))
         return MemoryFile(self, name, node)
@@ -174,6 +188,12 @@ class MemoryDisk:
         self.begin("sync_folder", "")
         self._synced_names = dict(self._names)
         self._changes = []
+
+    def free_bytes(self) -> int:
+        """Return how much may still be written."""
+        if self.capacity is None:
+            return _BOUNDLESS
+        return max(0, self.capacity - sum(len(node.data) for node in self._names.values()))
 
     def _change(self, change: Callable[[dict[str, _Node]], object]) -> None:
         """Change the names now; durably at the next sync of the folder."""

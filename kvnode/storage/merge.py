@@ -14,8 +14,10 @@ its key: such a line would bring the deleted value back at the next start.
 
 from __future__ import annotations
 
+import contextlib
 from array import array
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 
 import structlog
@@ -27,6 +29,7 @@ from kvnode.storage.keydir import Keydir, moved, place_of
 from kvnode.storage.lines import KeyLine, Line, TombstoneLine
 from kvnode.storage.log import Log
 from kvnode.storage.segment import TEMPORARY, Segment, encode_header, hint_name, read_lines, segment_name
+from kvnode.storage.space import patiently
 
 STEP_BYTES = 1 << 16
 _REPOINT_LINES = 256
@@ -45,6 +48,7 @@ class Merge:
         self._buffer: list[bytes] = []
         self._old_segments = array("Q")
         self._old_offsets = array("Q")
+        self._renamed = False
         with log.lock:
             place = inputs[-1].place
             at_rest = [segment for segment in log.segments.values() if segment.at_rest]
@@ -65,17 +69,26 @@ class Merge:
             temporary.close()
             hints.close()
         yield from self._settle()
+        self._log.disk.rename(name + TEMPORARY, name)
+        self._renamed = True
+        yield from patiently(self._log.disk.sync_folder)
         self._commit(name)
         yield from self._repoint()
         self._log.replace(self._inputs, self._merged)
-        self._remove_inputs()
+        yield from self._remove_inputs()
 
     def abandon(self) -> None:
-        """Remove what a merge that could not go on has left."""
+        """Remove what a merge that could not go on has left; what cannot be is swept at the next start.
+
+        Once the new segment has its name there is no way back: only a disk that fails stops it then.
+        """
+        if self._renamed:
+            return
         number = self._merged.number
         left = {name + TEMPORARY for name in (segment_name(number), hint_name(number))}
         for name in left.union([hint_name(number)]).intersection(self._log.disk.names()):
-            self._log.disk.remove(name)
+            with contextlib.suppress(OSError):
+                self._log.disk.remove(name)
 
     def _copy_all(self, file: File, hints: HintWriter) -> Iterator[int]:
         """Copy what lives of all inputs, durably."""
@@ -136,9 +149,7 @@ class Merge:
             yield 0
 
     def _commit(self, name: str) -> None:
-        """Put the new segment in the old ones' place, for good."""
-        self._log.disk.rename(name + TEMPORARY, name)
-        self._log.disk.sync_folder()
+        """Let the new segment be read."""
         self._merged.file = self._log.disk.open(name)
         self._merged.written = self._merged.size
         with self._log.lock:
@@ -168,15 +179,13 @@ class Merge:
             entries[line.k] = moved(packed, self._merged.number, line.at[0])
             self._merged.live += line.at[1]
 
-    def _remove_inputs(self) -> None:
+    def _remove_inputs(self) -> Iterator[int]:
         """Remove the old segments' files."""
         disk = self._log.disk
-        names = disk.names()
-        for segment in self._inputs:
-            disk.remove(segment_name(segment.number))
-            if hint_name(segment.number) in names:
-                disk.remove(hint_name(segment.number))
-        disk.sync_folder()
+        old = [name(segment.number) for segment in self._inputs for name in (segment_name, hint_name)]
+        for name in sorted(set(old).intersection(disk.names())):
+            yield from patiently(partial(disk.remove, name))
+        yield from patiently(disk.sync_folder)
         _log.info(
             "segments_merged",
             inputs=[segment.number for segment in self._inputs],

@@ -14,7 +14,7 @@ from kvnode.core.hash_tree import HashTree, bucket_of, entry_hash
 from kvnode.core.identity import Identity
 from kvnode.core.records import Entry, Record
 from kvnode.core.versions import Ballot, Version
-from kvnode.errors import DamageError, StorageError
+from kvnode.errors import DamageError, NoSpaceError, StorageError
 from kvnode.storage.disk import Disk
 from kvnode.storage.identity import new_identity, read_identity, write_identity
 from kvnode.storage.keydir import digest_of, pack, place_of, scan, unpack
@@ -30,7 +30,9 @@ from kvnode.storage.lines import (
 from kvnode.storage.log import Log
 from kvnode.storage.recovery import Recovered, recover
 from kvnode.storage.segment import numbers, segment_name
+from kvnode.storage.space import Space, is_no_space
 from kvnode.storage.tidy import Tidier
+from kvnode.storage.upkeep import USUAL_UPKEEP, Upkeep
 
 
 class Store:
@@ -40,13 +42,14 @@ class Store:
     ``on_failure`` has been called, and the process is expected to stop.
     """
 
-    def __init__(self, log: Log, recovered: Recovered) -> None:
+    def __init__(self, log: Log, recovered: Recovered, space: Space, upkeep: Upkeep) -> None:
         self._log = log
+        self._space = space
         self._keydirs = recovered.keydirs
         self._trees = recovered.trees
         self._states = recovered.states
         self.committer = log.committer
-        self.tidier = Tidier(log, recovered.keydirs)
+        self.tidier = Tidier(log, recovered.keydirs, upkeep.clock)
 
     @classmethod
     def open(
@@ -58,24 +61,29 @@ class Store:
         segment_bytes: int,
         on_durable: Callable[[int], None],
         on_failure: Callable[[BaseException], None],
+        upkeep: Upkeep = USUAL_UPKEEP,
     ) -> Store:
         """Lock the data folder and read it; a blank one gets a new incarnation.
 
         ``on_durable(lsn)`` and ``on_failure(error)`` are called from the writer's thread (the latter
-        from the tidier's too). Raises LockedError, DamageError, StorageError.
+        from the tidier's too). Raises LockedError, NoSpaceError, DamageError, StorageError.
         """
         try:
             disk.lock()
             try:
                 identity = _own_identity(disk, worker)
                 recovered = recover(disk, identity, partitions)
+                space = Space(disk, upkeep.reserve_bytes)
             except BaseException:
                 disk.unlock()
                 raise
         except OSError as error:
-            raise StorageError(f"the data folder cannot be used: {error}") from error
-        log = Log(disk, identity, recovered.states, recovered.segments, segment_bytes, on_durable, on_failure)
-        return cls(log, recovered)
+            kind = NoSpaceError if is_no_space(error) else StorageError
+            raise kind(f"the data folder cannot be used: {error}") from error
+        log = Log(
+            disk, identity, recovered.states, recovered.segments, segment_bytes, space, on_durable, on_failure
+        )
+        return cls(log, recovered, space, upkeep)
 
     def start(self) -> None:
         """Start the writer's and the tidier's thread."""
@@ -108,6 +116,11 @@ class Store:
     def durable_lsn(self) -> int:
         """All appends up to this number have been written and synced."""
         return self.committer.durable_lsn
+
+    @property
+    def full(self) -> bool:
+        """Whether the disk has no space to spare: nothing may be accepted or promised now."""
+        return self._space.full
 
     @property
     def counts(self) -> tuple[int, int]:

@@ -6,7 +6,6 @@ One thing at a time, in small steps, slowly: the steps share the interpreter wit
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Iterator
 from threading import Event, Thread
 from time import monotonic
@@ -18,6 +17,7 @@ from kvnode.storage.hints import write_hint
 from kvnode.storage.keydir import Keydir
 from kvnode.storage.log import Log
 from kvnode.storage.merge import Merge, choose
+from kvnode.storage.space import is_no_space
 
 RATE_BYTES_S = 8 << 20
 """How fast merges and hint files read the log."""
@@ -62,10 +62,10 @@ class Tidier:
             _log.error("segment_damaged", file=error.file, offset=error.offset, reason=error.reason)
         except OSError as error:
             self._work = None
-            if error.errno != errno.ENOSPC:
+            if not is_no_space(error):
                 raise
             self._not_before = self._clock() + GRACE_S
-            _log.warning("merge_postponed", reason=str(error))
+            _log.warning("tidying_postponed", reason=str(error))
         return 0
 
     def start(self) -> None:

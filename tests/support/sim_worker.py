@@ -175,7 +175,8 @@ class SimWorker:
             elif isinstance(effect, Note):
                 note = (self._cluster.now_ms, self.number, effect.event, effect.fields)
                 self._cluster.notes.append(note)
-        if not self._sync_due and self.store.durable_lsn < self.store.appended_lsn:
+        undone = self.store.durable_lsn < self.store.appended_lsn
+        if not self._sync_due and (undone or self.store.full):
             self._sync_due = True
             self._later(self._cluster.random.randrange(SYNC_MS), self._sync)
 

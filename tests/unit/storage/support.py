@@ -11,6 +11,7 @@ from kvnode.core.records import Record
 from kvnode.core.versions import NO_BALLOT, NO_VERSION, Ballot, Version
 from kvnode.storage.disk import Disk
 from kvnode.storage.store import Store
+from kvnode.storage.upkeep import USUAL_UPKEEP, Upkeep
 
 PARTITIONS = 4
 WORKER = 1
@@ -61,6 +62,7 @@ def open_store(
     worker: int = WORKER,
     partitions: int = PARTITIONS,
     on_durable: Callable[[int], None] | None = None,
+    upkeep: Upkeep = USUAL_UPKEEP,
 ) -> Store:
     """Open a store; its callbacks are kept in ``heard``."""
     heard = heard or Heard()
@@ -71,6 +73,7 @@ def open_store(
         segment_bytes=segment_bytes,
         on_durable=on_durable or heard.durable.append,
         on_failure=heard.failures.append,
+        upkeep=upkeep,
     )
 
 
