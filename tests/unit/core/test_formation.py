@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kvnode.core.operations import Status
-from tests.support.sim import SimCluster, formed
+from tests.simulation.cluster import SimCluster, formed
 
 
 def cluster_ids(cluster: SimCluster) -> set[str]:

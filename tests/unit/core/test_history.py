@@ -6,8 +6,8 @@ import pytest
 
 from kvnode.core.operations import Condition, Kind, Operation, Outcome, Status
 from kvnode.core.versions import Version
-from tests.support.sim import Call
-from tests.support.sim_history import check_linearizable
+from tests.simulation.cluster import Call
+from tests.simulation.history import check_linearizable
 
 UNKNOWN = Outcome(Status.UNKNOWN)
 ABSENT = Outcome(Status.ABSENT)

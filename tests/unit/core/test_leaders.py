@@ -6,7 +6,7 @@ import pytest
 
 from kvnode.core.messages import Prepare
 from kvnode.core.operations import Kind, Operation, Status
-from tests.support.sim import Call, SimCluster, formed
+from tests.simulation.cluster import Call, SimCluster, formed
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from kvnode.core.messages import ConfirmBatch
 from kvnode.core.operations import Condition, Kind, Operation, Outcome, Status
 from kvnode.core.versions import Version
-from tests.support.sim import SimCluster, formed
+from tests.simulation.cluster import SimCluster, formed
 
 WORKERS = (1, 2, 3, 4)
 

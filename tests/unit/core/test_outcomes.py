@@ -9,7 +9,7 @@ import pytest
 from kvnode.core.context import Bounds
 from kvnode.core.messages import Attempt, ConfirmBatch, ExecuteBatch, ExecuteReply, Reply
 from kvnode.core.operations import Kind, Operation, Status
-from tests.support.sim import SimCluster, formed
+from tests.simulation.cluster import SimCluster, formed
 
 
 @pytest.fixture

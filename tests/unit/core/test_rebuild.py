@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kvnode.core.operations import Kind, Operation, Status
-from tests.support.sim import SimCluster, formed
+from tests.simulation.cluster import SimCluster, formed
 
 KEYS = [f"key-{number}" for number in range(40)]
 

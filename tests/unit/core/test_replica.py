@@ -19,7 +19,7 @@ from kvnode.core.messages import (
 from kvnode.core.operations import Status
 from kvnode.core.records import Record
 from kvnode.core.versions import Ballot, Version
-from tests.support.sim import SimCluster, formed
+from tests.simulation.cluster import SimCluster, formed
 
 
 class Asker:

@@ -8,7 +8,7 @@ from kvnode.core.context import Bounds
 from kvnode.core.operations import Kind, Operation, Status
 from kvnode.core.records import Record
 from kvnode.core.versions import Ballot, Version
-from tests.support.sim import SimCluster, formed
+from tests.simulation.cluster import SimCluster, formed
 
 
 @pytest.fixture

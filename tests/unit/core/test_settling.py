@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kvnode.core.operations import Condition, Kind, Operation, Outcome, Status
-from tests.support.sim import SimCluster, formed
+from tests.simulation.cluster import SimCluster, formed
 
 
 def minority_write(cluster: SimCluster, key: str, value: bytes) -> Outcome:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kvnode.core.operations import Kind, Operation, Status
-from tests.support.sim import SimCluster
+from tests.simulation.cluster import SimCluster
 
 
 def cluster_of(workers: int, replicas: int) -> SimCluster:

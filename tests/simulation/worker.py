@@ -14,7 +14,7 @@ from kvnode.storage.memory_disk import MemoryDisk
 from kvnode.storage.store import Store
 
 if TYPE_CHECKING:
-    from tests.support.sim import SimCluster
+    from tests.simulation.cluster import SimCluster
 
 TICK_MS = 20
 SYNC_MS = 4

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.sim_chaos import Chaos
-from tests.support.sim_history import check_linearizable
+from tests.simulation.chaos import Chaos
+from tests.simulation.history import check_linearizable
 
 SEEDS = 200
 

@@ -7,7 +7,7 @@ from functools import partial
 
 from kvnode.core.operations import Condition, Kind, Operation, Status
 from kvnode.core.versions import Version
-from tests.support.sim import Call, SimCluster, formed
+from tests.simulation.cluster import Call, SimCluster, formed
 
 KEYS = ("a", "b", "c")
 CLIENTS = 4

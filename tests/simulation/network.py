@@ -24,8 +24,8 @@ from kvnode.core.messages import (
     Request,
 )
 from kvnode.errors import MismatchError
-from tests.support.sim_events import Events
-from tests.support.sim_worker import SimWorker
+from tests.simulation.events import Events
+from tests.simulation.worker import SimWorker
 
 DELAY_MS = 3
 REDIAL_MS = 40

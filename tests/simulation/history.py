@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from kvnode.core.operations import Kind, Status
 from kvnode.core.versions import Version
-from tests.support.sim import Call
+from tests.simulation.cluster import Call
 
 NEVER = 1 << 60
 NOTHING = frozenset({Status.NOT_STORED, Status.UNAVAILABLE, Status.OVERLOADED, Status.NOT_LEADER})

@@ -14,9 +14,9 @@ from kvnode.core.operations import Condition, Kind, Operation, Outcome, Status
 from kvnode.core.records import Record
 from kvnode.core.replica import load
 from kvnode.core.ring import Member, Ring
-from tests.support.sim_events import Events
-from tests.support.sim_network import Network
-from tests.support.sim_worker import SimWorker
+from tests.simulation.events import Events
+from tests.simulation.network import Network
+from tests.simulation.worker import SimWorker
 
 FAST = Timing(
     heartbeat_ms=50,
