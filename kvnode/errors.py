@@ -9,7 +9,8 @@
     ├── PeerError           a node cannot be talked to, or must not be
     │   ├── MessageError    what it sent is not a message of ours
     │   └── MismatchError   it belongs to another cluster, layout or release
-    └── RequestError        a client's request is refused before it reaches the cluster
+    ├── RequestError        a client's request is refused before it reaches the cluster
+    └── HistoryError        a recorded history cannot be read, or cannot be judged
 
 Only ``api.problems`` knows HTTP status codes and only ``rpc.status`` knows gRPC ones.
 """
@@ -81,3 +82,12 @@ class RequestError(KvnodeError):
         self.kind = kind
         self.detail = detail
         super().__init__(detail)
+
+
+class HistoryError(KvnodeError):
+    """A line of a history is no operation, or contradicts another. ``line`` counts from 1 (0: no line)."""
+
+    def __init__(self, line: int, reason: str) -> None:
+        self.line = line
+        self.reason = reason
+        super().__init__(f"line {line}: {reason}" if line else reason)
