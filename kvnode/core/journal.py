@@ -26,6 +26,10 @@ class Journal(Protocol):
     def durable_lsn(self) -> int:
         """All appends up to this number have been written and synced."""
 
+    @property
+    def full(self) -> bool:
+        """Whether the disk lacks space: nothing may be accepted or promised until it has some again."""
+
     def entry(self, partition: int, key: str) -> Entry | None:
         """Return the newest record of a key as an entry, durable or not."""
 
@@ -42,16 +46,26 @@ class Journal(Protocol):
         """Promise a ballot higher than any before it."""
 
     def floor(self, partition: int) -> Version:
-        """Return the version at or below which absent keys stay absent."""
+        """Return the version at or below which a key that is not held stays absent."""
 
-    def raise_floor(self, partition: int, version: Version) -> int:
-        """Raise the floor, and from then on forget tombstones at or below it."""
+    def forgotten(self, partition: int) -> Version:
+        """Return the version at or below which tombstones are not held any more: never above the floor."""
+
+    def raise_floor(self, partition: int, floor: Version, forgotten: Version) -> int:
+        """Raise both; from then on tombstones at or below ``forgotten`` leave index and tree at once.
+
+        Either is left as it is where it is higher already. Raises ValueError when ``forgotten`` is
+        above ``floor``.
+        """
 
     def voting(self, partition: int) -> bool:
         """Whether this replica may promise, accept and confirm."""
 
     def set_voting(self, partition: int) -> int:
         """Let the replica vote: it has copied what the others hold."""
+
+    def clear_voting(self, partition: int) -> int:
+        """Give the right to vote up: something of the partition was lost."""
 
     def tree(self, partition: int) -> HashTree:
         """Return the hash tree over the partition's entries; it follows every append."""

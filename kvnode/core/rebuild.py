@@ -15,7 +15,7 @@ from kvnode.core.formation import Formation
 from kvnode.core.messages import Reply, Sync, SyncReply
 from kvnode.core.peers import Peers
 from kvnode.core.records import Record
-from kvnode.core.versions import NO_BALLOT
+from kvnode.core.versions import NO_BALLOT, NO_VERSION
 
 AT_ONCE = 8
 
@@ -97,7 +97,7 @@ class Rebuild:
         if reply.promised > journal.promised(partition):
             journal.promise(partition, reply.promised)
         if reply.floor > journal.floor(partition):
-            journal.raise_floor(partition, reply.floor)
+            journal.raise_floor(partition, reply.floor, NO_VERSION)
         for record in reply.records:
             entry = journal.entry(partition, record.key)
             if entry is None or (record.accepted, record.version) > entry.rank:

@@ -3,7 +3,8 @@
     {"t":"v","p":17,"k":"user:1","a":[3,1],"ver":[3,1,42],"prev":[2,4,7],"v":{"name":"Ada"},"crc":…}
 
 ``t`` is the kind: ``h`` a segment's header, ``v`` a value, ``d`` a tombstone (as ``v``, without a
-value), ``p`` a promise, ``f`` a floor, ``w`` the right to vote; hint files have ``i`` and ``e``.
+value), ``p`` a promise, ``f`` a floor, ``w`` the right to vote (given, or with ``no`` given up);
+hint files have ``i`` and ``e``.
 ``c`` is 1 in a copied record and else left out. ``crc`` is the CRC-32 of the line's bytes before
 its last ``,"crc":``. A kind or a field that is not known is refused: it was written by a later
 release, and a guess would lose data. Lines are built by hand because every write passes here.
@@ -84,16 +85,18 @@ class PromiseLine(_Line, frozen=True, tag="p"):
 
 
 class FloorLine(_Line, frozen=True, tag="f"):
-    """A partition's floor."""
+    """A partition's floor, and up to which version (``gone``) tombstones are not held any more."""
 
     p: int
     ver: Version
+    gone: Version
 
 
 class VotingLine(_Line, frozen=True, tag="w"):
-    """A partition's right to vote."""
+    """A partition's right to vote; ``no`` is 1 where it was given up. The later line wins."""
 
     p: int
+    no: int = 0
 
 
 class HintLine(_Line, frozen=True, tag="i"):
@@ -163,14 +166,14 @@ def encode_promise(partition: int, ballot: Ballot) -> bytes:
     return seal(b'{"t":"p","p":%d,"b":[%d,%d]' % (partition, *ballot))
 
 
-def encode_floor(partition: int, version: Version) -> bytes:
+def encode_floor(partition: int, floor: Version, forgotten: Version) -> bytes:
     """Return the line of a floor."""
-    return seal(b'{"t":"f","p":%d,"ver":[%d,%d,%d]' % (partition, *version))
+    return seal(b'{"t":"f","p":%d,"ver":[%d,%d,%d],"gone":[%d,%d,%d]' % (partition, *floor, *forgotten))
 
 
-def encode_voting(partition: int) -> bytes:
-    """Return the line of the right to vote."""
-    return seal(b'{"t":"w","p":%d' % partition)
+def encode_voting(partition: int, *, voting: bool) -> bytes:
+    """Return the line that gives the right to vote, or gives it up."""
+    return seal(b'{"t":"w","p":%d%b' % (partition, b"" if voting else b',"no":1'))
 
 
 def encode_struct(line: HeaderLine | HintLine | HintEndLine) -> bytes:

@@ -196,9 +196,9 @@ def _replay(
 
 
 def _forget(recovered: Recovered) -> None:
-    """Forget the tombstones at or below their partition's floor."""
-    for keydir, floor in zip(recovered.keydirs, recovered.states.floor, strict=True):
-        forgotten = [(key, packed) for key, packed in keydir.graves() if unpack(packed).version <= floor]
+    """Drop the tombstones that their partition has forgotten."""
+    for keydir, gone in zip(recovered.keydirs, recovered.states.forgotten, strict=True):
+        forgotten = [(key, packed) for key, packed in keydir.graves() if unpack(packed).version <= gone]
         keydir.remove([key for key, _ in forgotten])
         for _, packed in forgotten:
             number, _, length = place_of(packed)

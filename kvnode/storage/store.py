@@ -162,7 +162,7 @@ class Store:
     def append(self, record: Record) -> int:
         """Make ``record`` the newest of its key, in the index now and in the log later.
 
-        A tombstone at or below the floor is logged, and forgotten at once.
+        A tombstone at or below what is forgotten is logged, and leaves the index at once.
         """
         line = encode_record(record)
         partition, key = record.partition, record.key
@@ -179,7 +179,7 @@ class Store:
                 self._log.segments[number].live -= length
                 digest ^= digest_of(old)
             self._trees[partition].buckets[bucket] ^= digest
-            if entry.tombstone and entry.version <= self._states.floor[partition]:
+            if entry.tombstone and entry.version <= self._states.forgotten[partition]:
                 self._forget(partition, [(key, packed)])
             return self.committer.appended_lsn
 
@@ -200,18 +200,26 @@ class Store:
             return lsn
 
     def floor(self, partition: int) -> Version:
-        """Return the version at or below which absent keys stay absent."""
+        """Return the version at or below which a key that is not held stays absent."""
         return self._states.floor[partition]
 
-    def raise_floor(self, partition: int, version: Version) -> int:
-        """Raise the floor, and from then on forget tombstones at or below it; a lower one is ignored."""
-        if version <= self._states.floor[partition]:
+    def forgotten(self, partition: int) -> Version:
+        """Return the version at or below which tombstones are not held any more."""
+        return self._states.forgotten[partition]
+
+    def raise_floor(self, partition: int, floor: Version, forgotten: Version) -> int:
+        """Raise the floor and what is forgotten under it; whichever is higher already stays."""
+        if forgotten > floor:
+            raise ValueError(f"partition {partition} cannot forget up to {forgotten} under {floor}")
+        states = self._states
+        if floor <= states.floor[partition] and forgotten <= states.forgotten[partition]:
             return self.appended_lsn
         with self._log.lock:
-            lsn = self._log.append_state(encode_floor(partition, version))
-            self._states.floor[partition] = version
+            states.raise_floor(partition, floor, forgotten)
+            gone = states.forgotten[partition]
+            lsn = self._log.append_state(encode_floor(partition, states.floor[partition], gone))
             graves = self._keydirs[partition].graves()
-            self._forget(partition, [grave for grave in graves if unpack(grave[1]).version <= version])
+            self._forget(partition, [grave for grave in graves if unpack(grave[1]).version <= gone])
             return lsn
 
     def voting(self, partition: int) -> bool:
@@ -223,8 +231,17 @@ class Store:
         if self._states.voting[partition]:
             return self.appended_lsn
         with self._log.lock:
-            lsn = self._log.append_state(encode_voting(partition))
-            self._states.voting[partition] = True
+            lsn = self._log.append_state(encode_voting(partition, voting=True))
+            self._states.set_voting(partition, voting=True)
+            return lsn
+
+    def clear_voting(self, partition: int) -> int:
+        """Give the right to vote up: something of the partition was lost."""
+        if not self._states.voting[partition]:
+            return self.appended_lsn
+        with self._log.lock:
+            lsn = self._log.append_state(encode_voting(partition, voting=False))
+            self._states.set_voting(partition, voting=False)
             return lsn
 
     def tree(self, partition: int) -> HashTree:

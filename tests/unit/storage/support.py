@@ -17,7 +17,7 @@ PARTITIONS = 4
 WORKER = 1
 
 Held = dict[tuple[int, str], Record]
-State = tuple[Held, list[Ballot], list[Version], list[bool]]
+State = tuple[Held, list[Ballot], list[Version], list[Version], list[bool]]
 
 
 class Crash(BaseException):
@@ -112,30 +112,32 @@ class Model:
             {},
             [NO_BALLOT] * PARTITIONS,
             [NO_VERSION] * PARTITIONS,
+            [NO_VERSION] * PARTITIONS,
             [False] * PARTITIONS,
         )
-        self.held, self.promised, self.floor, self.voting = state or empty
+        self.held, self.promised, self.floor, self.forgotten, self.voting = state or empty
 
     def append(self, new: Record) -> None:
         """Take a record in, unless it is a tombstone that is forgotten at once."""
         self.held[new.partition, new.key] = new
         self._forget()
 
-    def raise_floor(self, partition: int, version: Version) -> None:
-        """Raise a floor."""
-        self.floor[partition] = max(self.floor[partition], version)
+    def raise_floor(self, partition: int, floor: Version, forgotten: Version) -> None:
+        """Raise a floor, and what is forgotten under it."""
+        self.floor[partition] = max(self.floor[partition], floor)
+        self.forgotten[partition] = max(self.forgotten[partition], forgotten)
         self._forget()
 
     def state(self) -> State:
         """Return a copy of it all."""
-        return dict(self.held), list(self.promised), list(self.floor), list(self.voting)
+        return dict(self.held), list(self.promised), list(self.floor), list(self.forgotten), list(self.voting)
 
     def _forget(self) -> None:
-        """Forget tombstones under their floors."""
+        """Drop the tombstones that are forgotten."""
         self.held = {
             (partition, key): held
             for (partition, key), held in self.held.items()
-            if held.value is not None or held.version > self.floor[partition]
+            if held.value is not None or held.version > self.forgotten[partition]
         }
 
 
@@ -163,5 +165,6 @@ def state_of(store: Store) -> State:
         held,
         [store.promised(partition) for partition in everywhere],
         [store.floor(partition) for partition in everywhere],
+        [store.forgotten(partition) for partition in everywhere],
         [store.voting(partition) for partition in everywhere],
     )

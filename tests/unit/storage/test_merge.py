@@ -32,7 +32,7 @@ def used_store(disk: MemoryDisk) -> Store:
         store.append(record(f"k{seq % 9}", seq, b'"%d"' % seq, partition=seq % 2))
         if seq == 40:
             store.append(record("gone", seq, None, partition=2))
-            store.raise_floor(2, Version(1, 1, seq))
+            store.raise_floor(2, Version(1, 1, seq), Version(1, 1, seq))
     store.append(record("k1", 81, None))
     commit(store)
     return store
@@ -149,7 +149,7 @@ def test_forgotten_tombstones_go_but_never_early() -> None:
         store.append(record(f"k{seq}", seq))
     for seq in range(1, 40):
         store.append(record(f"k{seq}", 100 + seq, None))
-    store.raise_floor(0, Version(1, 1, 200))
+    store.raise_floor(0, Version(1, 1, 200), Version(1, 1, 200))
     commit(store)
     assert store.counts == (0, 0)
     while store.tidier.step() is not None:
@@ -222,7 +222,7 @@ def test_what_is_written_during_a_merge_wins(monkeypatch: pytest.MonkeyPatch) ->
         for seq in range(101, 119):
             value = None if seq % 3 == 0 else b'"new"'
             store.append(record(f"k{seq % 9}", seq, value, partition=seq % 2))
-        store.raise_floor(1, Version(1, 1, 118))
+        store.raise_floor(1, Version(1, 1, 118), Version(1, 1, 118))
         expected = state_of(store)
         commit(store)
         tidy(store)
@@ -244,7 +244,7 @@ def test_a_deleted_key_stays_deleted_when_only_its_tombstone_is_merged() -> None
     big = b'"%s"' % (b"x" * SEGMENT_BYTES)
     store.append(record("big", 20, b'"%s"' % (b"x" * (SEGMENT_BYTES - 600))))
     store.append(record("deleted", 21, None))
-    store.raise_floor(0, Version(1, 1, 21))
+    store.raise_floor(0, Version(1, 1, 21), Version(1, 1, 21))
     for seq in (30, 31):
         store.append(record("big", seq, big))
     commit(store)

@@ -28,7 +28,7 @@ def small_log() -> tuple[MemoryDisk, bytes, list[tuple[int, State]]]:
         lambda: store.append(record("\U0001f600", 2, b'"\xc3\xa4"', partition=3)),
         lambda: store.promise(0, Ballot(2, 1)),
         lambda: store.append(record("user:1", 3, None, copied=True)),
-        lambda: store.raise_floor(0, Version(1, 1, 3)),
+        lambda: store.raise_floor(0, Version(1, 1, 3), Version(1, 1, 3)),
         lambda: store.append(record("user:1", 4, b"[1]")),
     ]
     for append in appends:
@@ -173,7 +173,7 @@ def test_states_stand_at_the_head_of_every_segment() -> None:
     store = open_store(disk, segment_bytes=500)
     store.set_voting(1)
     store.promise(2, Ballot(7, 1))
-    store.raise_floor(3, Version(5, 1, 5))
+    store.raise_floor(3, Version(5, 1, 5), Version(5, 1, 5))
     for seq in range(1, 20):
         store.append(record("k", seq))
     commit(store)

@@ -12,7 +12,7 @@ from kvnode.errors import DamageError, StorageError
 from kvnode.storage.identity import IDENTITY_NAME
 from kvnode.storage.memory_disk import MemoryDisk
 from kvnode.storage.segment import segment_name
-from tests.unit.storage.support import Crash, Faults, commit, open_store, record, state_of
+from tests.unit.storage.support import Crash, Faults, commit, open_store, record, state_of, tidy
 
 
 def test_a_store_is_a_journal() -> None:
@@ -35,8 +35,11 @@ def test_lsn_counts_what_changed() -> None:
     assert store.append(record("k", 1)) == 1
     assert [store.promise(0, Ballot(2, 1)), store.promise(0, Ballot(2, 1))] == [2, 2]
     assert [store.set_voting(0), store.set_voting(0)] == [3, 3]
-    assert [store.raise_floor(0, Version(1, 1, 1)), store.raise_floor(0, Version(1, 1, 0))] == [4, 4]
-    assert (store.appended_lsn, store.durable_lsn) == (4, 0)
+    low, high = Version(1, 1, 1), Version(1, 1, 2)
+    assert [store.raise_floor(0, high, low), store.raise_floor(0, low, low)] == [4, 4]
+    assert [store.raise_floor(0, high, high), store.raise_floor(0, high, low)] == [5, 5]
+    assert [store.clear_voting(0), store.clear_voting(0)] == [6, 6]
+    assert (store.appended_lsn, store.durable_lsn) == (6, 0)
 
 
 def test_promises_only_rise() -> None:
@@ -48,14 +51,48 @@ def test_promises_only_rise() -> None:
     assert store.promised(0) == Ballot(2, 2)
 
 
-def test_a_floor_forgets_tombstones_from_then_on() -> None:
-    """Tombstones at or below the floor go, those above it and values stay, also those to come."""
+def test_a_floor_alone_forgets_nothing() -> None:
+    """Tombstones stay under a floor until they may be forgotten, which is never above it."""
+    store = open_store(MemoryDisk())
+    store.append(record("k", 2, None))
+    store.raise_floor(0, Version(1, 1, 3), NO_VERSION)
+    assert list(store.keys(0)) == ["k"]
+    with pytest.raises(ValueError, match="cannot forget"):
+        store.raise_floor(0, Version(1, 1, 3), Version(1, 1, 4))
+    store.raise_floor(0, NO_VERSION, NO_VERSION)
+    assert (store.floor(0), store.forgotten(0)) == (Version(1, 1, 3), NO_VERSION)
+
+
+def test_a_vote_that_was_given_up_stays_so_through_a_merge_and_a_restart() -> None:
+    """Neither an older line that gave the vote nor its repetition at a segment's head brings it back."""
+    disk = MemoryDisk()
+    store = open_store(disk, segment_bytes=600)
+    store.set_voting(0)
+    store.set_voting(1)
+    for seq in range(1, 9):
+        store.append(record("k", seq))
+    store.clear_voting(0)
+    for seq in range(9, 20):
+        store.append(record("k", seq))
+    commit(store)
+    tidy(store)
+    disk.crash()
+    store = open_store(disk)
+    assert [store.voting(0), store.voting(1), store.voting(2)] == [False, True, False]
+    store.set_voting(0)
+    commit(store)
+    disk.crash()
+    assert open_store(disk).voting(0)
+
+
+def test_a_raised_floor_forgets_tombstones_from_then_on() -> None:
+    """Tombstones at or below what is forgotten go; those above and values stay, also those to come."""
     store = open_store(MemoryDisk())
     store.append(record("value", 1))
     store.append(record("low", 2, None))
     store.append(record("high", 3, None))
     store.append(record("elsewhere", 2, None, partition=1))
-    store.raise_floor(0, Version(1, 1, 2))
+    store.raise_floor(0, Version(1, 1, 2), Version(1, 1, 2))
     assert list(store.keys(0)) == ["high", "value"]
     assert list(store.keys(1)) == ["elsewhere"]
     store.append(record("value", 2, None))

@@ -66,12 +66,12 @@ class StoreMachine(RuleBasedStateMachine):
         if value is not None and entry is not None:
             self.kept.append((partition, key, entry, value))
 
-    @rule(partition=partitions)
-    def raise_floor(self, partition: int) -> None:
-        """Forget the tombstones so far."""
-        version = Version(1, WORKER, self.seq)
-        self.model.raise_floor(partition, version)
-        self.noted(self.store.raise_floor(partition, version))
+    @rule(partition=partitions, behind=st.integers(0, 3))
+    def raise_floor(self, partition: int, behind: int) -> None:
+        """Raise the floor to the newest version, and forget the tombstones up to a few before it."""
+        floor, gone = Version(1, WORKER, self.seq), Version(1, WORKER, max(0, self.seq - behind))
+        self.model.raise_floor(partition, floor, gone)
+        self.noted(self.store.raise_floor(partition, floor, gone))
 
     @rule(partition=partitions, terms=st.integers(0, 2))
     def promise(self, partition: int, terms: int) -> None:
@@ -86,6 +86,12 @@ class StoreMachine(RuleBasedStateMachine):
         """Let a partition vote."""
         self.model.voting[partition] = True
         self.noted(self.store.set_voting(partition))
+
+    @rule(partition=partitions)
+    def lose_vote(self, partition: int) -> None:
+        """Give a partition's right to vote up."""
+        self.model.voting[partition] = False
+        self.noted(self.store.clear_voting(partition))
 
     @rule()
     def commit(self) -> None:
