@@ -7,6 +7,7 @@ seed is one exact history. Time is in milliseconds and passes only in ``run`` an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from random import Random
 
 from kvnode.core.context import Bounds, Timing
@@ -15,6 +16,7 @@ from kvnode.core.records import Record
 from kvnode.core.replica import load
 from kvnode.core.ring import Member, Ring
 from tests.simulation.events import Events
+from tests.simulation.invariants import Invariants
 from tests.simulation.network import Network
 from tests.simulation.worker import SimWorker
 
@@ -31,15 +33,34 @@ FAST = Timing(
 TIMEOUT_MS = 1000
 
 
+@dataclass(frozen=True, slots=True)
+class Disks:
+    """How workers use their disks. ``tidies``: hint files are written and segments merged meanwhile."""
+
+    segment_bytes: int = 16 * 1024
+    reserve_bytes: int = 0
+    tidies: bool = False
+
+
 class Call:
     """A client's operation: when it began, and how and when it ended (None: not yet, or never)."""
 
-    def __init__(self, worker: int, operation: Operation, began_ms: int) -> None:
+    def __init__(self, worker: int, operation: Operation, began_us: int) -> None:
         self.worker = worker
         self.operation = operation
-        self.began_ms = began_ms
-        self.ended_ms: int | None = None
+        self.began_us = began_us
+        self.ended_us: int | None = None
         self.outcome: Outcome | None = None
+
+    @property
+    def began_ms(self) -> int:
+        """When it began, to the millisecond."""
+        return self.began_us // 1000
+
+    @property
+    def ended_ms(self) -> int | None:
+        """When it ended, to the millisecond."""
+        return None if self.ended_us is None else self.ended_us // 1000
 
     @property
     def status(self) -> Status | None:
@@ -58,14 +79,19 @@ class SimCluster:
         partitions: int = 4,
         replicas: int = 3,
         bounds: Bounds | None = None,
+        timing: Timing = FAST,
+        disks: Disks | None = None,
     ) -> None:
         self.random = Random(seed)
         self.events = Events()
         self.numbers = list(range(1, workers + 1))
         members = [Member(number, f"host-{number}") for number in self.numbers]
         self.ring = Ring.build(members, partitions=partitions, vnodes=16, replicas=replicas)
-        self.timing = FAST
+        self.timing = timing
         self.bounds = bounds or Bounds()
+        self.disks = disks or Disks()
+        self.survives: Callable[[int], int] = lambda _unsynced: 0
+        self.invariants = Invariants()
         self.notes: list[tuple[int, int, str, dict[str, object]]] = []
         self._calls: dict[tuple[int, int], Call] = {}
         self._token = 0
@@ -96,9 +122,9 @@ class SimCluster:
     # --- faults -----------------------------------------------------------------------------------
 
     def start(self, number: int) -> None:
-        """Start a worker that is down."""
-        self.workers[number].start()
-        self.network.dial_all(number)
+        """Start a worker that is down; it stays down if its power goes again meanwhile."""
+        if self.workers[number].start():
+            self.network.dial_all(number)
 
     def crash(self, number: int, *, silent: bool = False) -> None:
         """Kill a worker: what was not synced is lost. ``silent``: no peer is told, as when a host dies."""
@@ -108,7 +134,7 @@ class SimCluster:
         worker.crash()
         self.network.died(number, silent=silent)
         for key in [key for key in self._calls if key[0] == number]:
-            self._calls.pop(key).ended_ms = self.now_ms
+            self._calls.pop(key).ended_us = self.events.now_us
 
     def restart(self, number: int) -> None:
         """Crash a worker and start it again."""
@@ -135,7 +161,7 @@ class SimCluster:
 
     def submit(self, worker: int, operation: Operation, timeout_ms: int = TIMEOUT_MS) -> Call:
         """Bring an operation to a worker; the call tells later what came of it."""
-        call = Call(worker, operation, self.now_ms)
+        call = Call(worker, operation, self.events.now_us)
         self._token += 1
         self._calls[worker, self._token] = call
         machine = self.workers[worker].machine
@@ -146,7 +172,7 @@ class SimCluster:
         """Take the answer to a call: exactly one."""
         call = self._calls.pop((worker, token))
         call.outcome = outcome
-        call.ended_ms = self.now_ms
+        call.ended_us = self.events.now_us
 
     def finish(self, call: Call) -> Outcome:
         """Let time pass until a call is answered."""

@@ -42,8 +42,8 @@ def _op(number: int, call: Call) -> Op:
         if_absent=condition is not None and condition.absent,
         told=told,
         version=None if outcome is None or outcome.version is None else str(outcome.version),
-        start_us=call.began_ms * 1000,
-        end_us=None if told is Told.UNKNOWN or call.ended_ms is None else call.ended_ms * 1000,
+        start_us=call.began_us,
+        end_us=None if told is Told.UNKNOWN else call.ended_us,
     )
 
 

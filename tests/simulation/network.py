@@ -3,11 +3,14 @@
 A link belongs to one process at each end and opens when both accept the other's greeting. What is
 sent over it arrives in order, or not at all because the link broke; a request may also arrive after
 its sender has seen the link break. A cut, like a firewall that
-drops packets, stalls what travels one way; a link that has been stalled for a while breaks.
+drops packets, stalls what travels one way; a link that has been stalled for a while breaks. A lost
+message of a stream is a broken link; single calls may get lost alone. Copies of requests arrive
+only where a schedule asks for more than a real link would do.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 from random import Random
@@ -48,6 +51,7 @@ class Pipe:
     def __init__(self) -> None:
         self.stalled: list[Callable[[], None]] = []
         self.arrives_ms: dict[str, int] = {}
+        self.newest_ms = 0
 
 
 class Link:
@@ -68,6 +72,14 @@ class Network:
 
     def __init__(self, events: Events, random: Random, workers: Mapping[int, SimWorker]) -> None:
         self.delay_ms = DELAY_MS
+        self.late_share = LATE_SHARE
+        self.drop_share = 0.0
+        self.copy_share = 0.0
+        self.copy_within_ms = 300
+        self.straggler_share = 0.0
+        self.straggler_ms = 150
+        self.slow_ms: dict[tuple[int, int], int] = {}
+        self.counts: Counter[str] = Counter()
         self.refusals: dict[tuple[int, int], str] = {}
         self.sent: list[tuple[int, int, Request]] | None = None
         self._events = events
@@ -92,9 +104,17 @@ class Network:
         self.cut(one, other)
         self.cut(other, one)
 
+    def mend(self, source: int, target: int) -> None:
+        """End the cut from one worker to another."""
+        self._cut.discard((source, target))
+        self._deliver_stalled()
+
     def heal(self) -> None:
         """End all cuts: what was stalled and whose link still stands arrives now."""
         self._cut.clear()
+        self._deliver_stalled()
+
+    def _deliver_stalled(self) -> None:
         for link in list(self._links.values()):
             for pipe in (link.there, link.back):
                 if self._is_stalled(link, pipe):
@@ -166,6 +186,15 @@ class Network:
         if self.sent is not None:
             self.sent.append((owner, to, request))
         self._travel(link, link.there, request, partial(self._request_arrived, link, request))
+        if self.copy_share and self._random.random() < self.copy_share:
+            again = partial(self._copy_arrived, link, request)
+            self._events.after(self._random.randrange(self.copy_within_ms), again)
+
+    def _copy_arrived(self, link: Link, request: Request) -> None:
+        """Deliver a copy to the process it was meant for, if the link is broken too; no reply returns."""
+        if link.peer.up and link.peer.life == link.lives[1]:
+            self.counts["duplicate"] += 1
+            link.peer.receive(link.greeting, request, lambda _reply: None)
 
     def _request_arrived(self, link: Link, request: Request) -> None:
         if link.peer.up and link.peer.life == link.lives[1]:
@@ -185,16 +214,23 @@ class Network:
 
     def _travel(self, link: Link, pipe: Pipe, message: Message, arrived: Callable[[], None]) -> None:
         stream = _STREAMS.get(type(message), "")
-        arrives_ms = self._events.now_ms + self._delay()
+        if self.drop_share and self._random.random() < self.drop_share:
+            self._lose(link, stream)
+            return
+        arrives_ms = self._events.now_ms + self._delay() + self._extra_delay(link, pipe)
+        if arrives_ms < pipe.newest_ms:
+            self.counts["reorder"] += 1
         if stream:
             arrives_ms = max(arrives_ms, pipe.arrives_ms.get(stream, 0))
             pipe.arrives_ms[stream] = arrives_ms
+        pipe.newest_ms = max(pipe.newest_ms, arrives_ms)
         arrive = partial(self._arrive, link, pipe, arrived)
         self._events.after(arrives_ms - self._events.now_ms, arrive)
 
     def _arrive(self, link: Link, pipe: Pipe, arrived: Callable[[], None]) -> None:
         if not link.open:
-            if pipe is link.there and self._random.random() < LATE_SHARE:
+            if pipe is link.there and self._random.random() < self.late_share:
+                self.counts["late"] += 1
                 arrived()
         elif pipe.stalled or self._is_stalled(link, pipe):
             if not pipe.stalled:
@@ -202,6 +238,12 @@ class Network:
             pipe.stalled.append(arrived)
         else:
             arrived()
+
+    def _lose(self, link: Link, stream: str) -> None:
+        """Lose a message; of a stream that is only possible by losing the link."""
+        self.counts["drop"] += 1
+        if stream:
+            self._events.after(self._delay(), partial(self._break, link))
 
     def _is_stalled(self, link: Link, pipe: Pipe) -> bool:
         ends = (link.owner, link.peer) if pipe is link.there else (link.peer, link.owner)
@@ -220,6 +262,17 @@ class Network:
         del self._links[owner, peer]
         link.owner.take(link.owner.machine.link_down, peer)
         self._dial_later(owner, peer)
+
+    def _extra_delay(self, link: Link, pipe: Pipe) -> int:
+        delay_ms = 0
+        if self.slow_ms:
+            ends = (link.owner.number, link.peer.number)
+            delay_ms = self.slow_ms.get(ends if pipe is link.there else ends[::-1], 0)
+        if self.straggler_share and self._random.random() < self.straggler_share:
+            delay_ms += self._random.randrange(self.straggler_ms)
+        if delay_ms:
+            self.counts["delay"] += 1
+        return delay_ms
 
     def _delay(self) -> int:
         return self._random.randrange(self.delay_ms + 1)

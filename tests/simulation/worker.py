@@ -7,18 +7,26 @@ from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from kvnode.core.effects import Answer, CloseLink, Note, Respond, Send
+from kvnode.core.effects import Answer, CloseLink, Effect, Note, Respond, Send
+from kvnode.core.identity import Identity
 from kvnode.core.messages import Hello, Reply, Request
 from kvnode.core.worker import WorkerMachine
+from kvnode.storage.identity import IDENTITY_NAME, write_identity
 from kvnode.storage.memory_disk import MemoryDisk
 from kvnode.storage.store import Store
+from kvnode.storage.upkeep import Upkeep
+from tests.simulation.power import PowerCutError, PowerSwitch
 
 if TYPE_CHECKING:
     from tests.simulation.cluster import SimCluster
 
 TICK_MS = 20
 SYNC_MS = 4
-SEGMENT_BYTES = 16 * 1024
+SPACE_CHECK_MS = 50
+TIDY_MS = 20
+IDLE_TIDY_MS = 300
+UPKEEP_HASTE = 50
+"""Background work waits for minutes; here its clock runs faster by so much."""
 
 
 class SimWorker:
@@ -32,30 +40,55 @@ class SimWorker:
         self.up = False
         self.paused = False
         self.life = 0
+        self.sync_ms = SYNC_MS
+        self.clock_rate = 1.0
+        self.power = PowerSwitch()
+        self._clock_offset_ms = 0.0
         self._cluster = cluster
-        self._disk = MemoryDisk()
+        self._disks = 0
+        self._disk = self._blank_disk()
         self._backlog: list[tuple[Callable[..., None], tuple[object, ...]]] = []
-        self._responds: dict[int, Callable[[Reply], None]] = {}
+        self._asked: dict[int, tuple[Request, Callable[[Reply], None]]] = {}
         self._token = 0
         self._flush_due = False
         self._sync_due = False
 
     # --- life -------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Open the disk and begin, as a process that has never been before."""
-        cluster = self._cluster
+    @property
+    def disk(self) -> MemoryDisk:
+        """The disk that is in the worker now."""
+        return self._disk
+
+    def start(self) -> bool:
+        """Open the disk and begin, as a process that has never been before; False if the power went again."""
         self.up = True
         self.life += 1
         self._flush_due = self._sync_due = False
+        try:
+            self._open()
+        except PowerCutError:
+            self.crash()
+            return False
+        self._later(self._cluster.random.randrange(TICK_MS), self._tick)
+        if self._cluster.disks.tidies:
+            self._later(self._cluster.random.randrange(IDLE_TIDY_MS), self._tidy)
+        return True
+
+    def _open(self) -> None:
+        cluster = self._cluster
+        if IDENTITY_NAME not in self._disk.names():
+            write_identity(self._disk, Identity(self.number, f"disk-{self.number}-{self._disks}"))
         self.store = Store.open(
             self._disk,
             worker=self.number,
             partitions=cluster.ring.partitions,
-            segment_bytes=SEGMENT_BYTES,
+            segment_bytes=cluster.disks.segment_bytes,
             on_durable=self._synced,
             on_failure=self._failed,
+            upkeep=Upkeep(cluster.disks.reserve_bytes, self._upkeep_s),
         )
+        cluster.invariants.opened(self.number, self._disk, self.store)
         self.machine = WorkerMachine(
             self.number,
             cluster.numbers,
@@ -66,19 +99,24 @@ class SimWorker:
             timing=cluster.timing,
             bounds=cluster.bounds,
         )
-        self._later(cluster.random.randrange(TICK_MS), self._tick)
+        self.machine.ctx.on_append = cluster.invariants.appended
 
     def crash(self) -> None:
-        """End at once, and lose what was not synced."""
+        """End at once, and lose what was not synced, but for as much as the cluster lets survive."""
         self.up = self.paused = False
+        self.power.disarm()
         self._backlog.clear()
-        self._responds.clear()
-        self._disk.crash()
+        self._asked.clear()
+        self._disk.crash(self._cluster.survives)
 
     def wipe(self) -> None:
         """Replace the disk of a worker that is down."""
         assert not self.up
-        self._disk = MemoryDisk()
+        self._disk = self._blank_disk()
+
+    def _blank_disk(self) -> MemoryDisk:
+        self._disks += 1
+        return MemoryDisk(self.power.operation)
 
     def remove_disk(self) -> MemoryDisk:
         """Return the disk of a worker that is down, and leave it an empty one."""
@@ -102,6 +140,24 @@ class SimWorker:
         for take, arguments in backlog:
             self.take(take, *arguments)
 
+    # --- time -------------------------------------------------------------------------------------
+
+    def clock_ms(self) -> int:
+        """Return this worker's own clock, which never goes back."""
+        return int(self._clock_offset_ms + self._cluster.now_ms * self.clock_rate)
+
+    def drift(self, rate: float) -> None:
+        """Let the clock go faster or slower than time from now on."""
+        self._clock_offset_ms += self._cluster.now_ms * (self.clock_rate - rate)
+        self.clock_rate = rate
+
+    def jump(self, ahead_ms: int) -> None:
+        """Let the clock leap ahead."""
+        self._clock_offset_ms += ahead_ms
+
+    def _upkeep_s(self) -> float:
+        return self._cluster.now_ms * UPKEEP_HASTE / 1000
+
     # --- inputs -----------------------------------------------------------------------------------
 
     def take(self, take: Callable[..., None], *arguments: object) -> None:
@@ -111,8 +167,12 @@ class SimWorker:
         if self.paused:
             self._backlog.append((take, arguments))
             return
-        self.machine.ctx.now_ms = self._cluster.now_ms
-        take(*arguments)
+        self.machine.ctx.now_ms = self.clock_ms()
+        try:
+            take(*arguments)
+        except PowerCutError:
+            self._cluster.crash(self.number, silent=True)
+            return
         if not self._flush_due:
             self._flush_due = True
             self._later(0, self._flush)
@@ -135,7 +195,7 @@ class SimWorker:
     def receive(self, sender: Hello, request: Request, respond: Callable[[Reply], None]) -> None:
         """Take a peer's request."""
         self._token += 1
-        self._responds[self._token] = respond
+        self._asked[self._token] = (request, respond)
         self.take(self.machine.receive, sender, request, self._token)
 
     # --- doing what the machine wants ---------------------------------------------------------------
@@ -145,11 +205,15 @@ class SimWorker:
         life = self.life
 
         def run() -> None:
-            if self.up and self.life == life:
-                if self.paused:
-                    self._backlog.append((call, ()))
-                else:
-                    call()
+            if not self.up or self.life != life:
+                return
+            if self.paused:
+                self._backlog.append((call, ()))
+                return
+            try:
+                call()
+            except PowerCutError:
+                self._cluster.crash(self.number, silent=True)
 
         self._cluster.events.after(delay_ms, run)
 
@@ -159,30 +223,49 @@ class SimWorker:
 
     def _flush(self) -> None:
         self._flush_due = False
-        self.machine.ctx.now_ms = self._cluster.now_ms
+        self.machine.ctx.now_ms = self.clock_ms()
         self.machine.flush()
-        for effect in self.machine.effects():
-            if isinstance(effect, Send):
-                self._cluster.network.send(self.number, effect.to, effect.request)
-            elif isinstance(effect, Respond):
-                responds = self._responds
-                respond = responds.pop(effect.token) if effect.last else responds[effect.token]
-                respond(effect.reply)
-            elif isinstance(effect, Answer):
-                self._cluster.answered(self.number, effect.token, effect.outcome)
-            elif isinstance(effect, CloseLink):
-                self._cluster.network.close(self.number, effect.worker)
-            elif isinstance(effect, Note):
-                note = (self._cluster.now_ms, self.number, effect.event, effect.fields)
-                self._cluster.notes.append(note)
-        undone = self.store.durable_lsn < self.store.appended_lsn
-        if not self._sync_due and (undone or self.store.full):
+        effects = self.machine.effects()
+        self._cluster.invariants.leading(self.number, self.machine)
+        for effect in effects:
+            self._carry_out(effect)
+        if self.store.durable_lsn < self.store.appended_lsn or self.store.full:
+            self._sync_later(self._cluster.random.randrange(self.sync_ms))
+
+    def _carry_out(self, effect: Effect) -> None:
+        cluster = self._cluster
+        if isinstance(effect, Send):
+            cluster.invariants.asked(self._disk, effect.request)
+            cluster.network.send(self.number, effect.to, effect.request)
+        elif isinstance(effect, Respond):
+            request, respond = self._asked[effect.token]
+            if effect.last:
+                del self._asked[effect.token]
+            cluster.invariants.told(self._disk, request, effect.reply)
+            respond(effect.reply)
+        elif isinstance(effect, Answer):
+            cluster.answered(self.number, effect.token, effect.outcome)
+        elif isinstance(effect, CloseLink):
+            cluster.network.close(self.number, effect.worker)
+        elif isinstance(effect, Note):
+            cluster.notes.append((cluster.now_ms, self.number, effect.event, effect.fields))
+
+    # --- the store's own work -----------------------------------------------------------------------
+
+    def _sync_later(self, delay_ms: int) -> None:
+        if not self._sync_due:
             self._sync_due = True
-            self._later(self._cluster.random.randrange(SYNC_MS), self._sync)
+            self._later(delay_ms, self._sync)
 
     def _sync(self) -> None:
         self._sync_due = False
         self.store.committer.step()
+        if self.store.durable_lsn < self.store.appended_lsn or self.store.full:
+            self._sync_later(SPACE_CHECK_MS)
+
+    def _tidy(self) -> None:
+        idle = self.store.tidier.step() is None
+        self._later(IDLE_TIDY_MS if idle else TIDY_MS, self._tidy)
 
     def _synced(self, _lsn: int) -> None:
         self._later(1, partial(self.take, self.machine.durable))
