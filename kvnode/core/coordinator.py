@@ -225,7 +225,10 @@ class Coordinator:
         """Nothing to do: new operations will find it."""
 
     def peer_lost(self, worker: int) -> None:
-        """Ask someone else for the reads that a silent peer has not answered."""
+        """Ask others for what a silent peer was never sent, and for the reads that it has not answered."""
+        for request in self._lanes[worker].withdraw():
+            if not request.done:
+                self._retry(request, "the leader does not answer")
         for number in self._sent_to(worker):
             if self._requests[number].operation.kind is Kind.GET:
                 self._retry(self._requests.pop(number), "the leader does not answer")

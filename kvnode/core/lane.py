@@ -82,6 +82,13 @@ class Lane(Generic[ItemT]):
         self.queued_bytes = 0
         return sent, unsent
 
+    def withdraw(self) -> list[ItemT]:
+        """Take back and return what has not been sent; what is in flight stays so."""
+        unsent = [entry[0] for entry in self._queue]
+        self.queued_bytes -= sum(entry[1] for entry in self._queue)
+        self._queue.clear()
+        return unsent
+
     def queued(self) -> list[ItemT]:
         """Return the items that have not been sent."""
         return [entry[0] for entry in self._queue]

@@ -75,6 +75,17 @@ def test_a_broken_batch_may_be_dropped() -> None:
     assert (len(lane), lane.queued_bytes, lane.oldest_ms, lane.idle) == (0, 0, None, False)
 
 
+def test_what_was_not_sent_can_be_taken_back() -> None:
+    """Withdrawing leaves what is in flight, and its bytes, alone."""
+    lane = lane_of("a", max_items=1)
+    lane.depart(1)
+    lane.offer("b", 10, 9)
+    assert lane.withdraw() == ["b"]
+    assert (len(lane), lane.queued_bytes) == (1, 10)
+    assert lane.answered(1) == ["a"]
+    assert (len(lane), lane.queued_bytes, lane.idle) == (0, 0, False)
+
+
 @given(st.lists(st.sampled_from(["offer", "depart", "answer", "break"])))
 def test_nothing_is_lost_or_reordered(steps: list[str]) -> None:
     """Whatever happens, what was answered and what still waits are together what was offered, in order."""

@@ -133,6 +133,19 @@ def test_a_read_asks_elsewhere_when_its_leader_falls_silent(cluster: SimCluster)
     assert outcome.leader != 1
 
 
+def test_a_write_not_yet_sent_goes_to_the_successor_of_a_silent_leader(cluster: SimCluster) -> None:
+    """What waits behind an unanswered batch is written elsewhere as soon as the leader counts as silent."""
+    key = cluster.key(primary=1)
+    cluster.put(1, key, b"1")
+    outsider = cluster.outsider(key)
+    cluster.workers[1].pause()
+    cluster.submit(outsider, Operation(Kind.PUT, key, b"2"), 3000)
+    cluster.run(1)
+    outcome = cluster.finish(cluster.submit(outsider, Operation(Kind.PUT, key, b"3"), 3000))
+    assert outcome.status is Status.OK
+    assert outcome.leader != 1
+
+
 def test_every_operation_is_answered_by_its_deadline() -> None:
     """Whatever is cut or down, each operation is answered once, and hardly later than its deadline."""
     cluster = formed(3)
