@@ -20,6 +20,7 @@ from kvnode.config import NodeConfig, load_controller_config, load_worker_config
 from kvnode.errors import ConfigError, LockedError, PeerError
 from kvnode.local.cluster import run_up
 from kvnode.local.plan import UpOptions
+from kvnode.verify import command
 
 EX_UNAVAILABLE: Final = 69
 EX_IOERR: Final = 74
@@ -79,6 +80,31 @@ def up(
         _fail(error, EX_UNAVAILABLE)
     except (LockedError, OSError) as error:
         _fail(error, EX_IOERR)
+
+
+@app.command()
+def verify(
+    url: Annotated[
+        list[str], typer.Option(help="The controller, or workers; may be repeated.", metavar="URL")
+    ],
+    seconds: Annotated[float, typer.Option(help="How long to work.", min=1, max=86_400)] = 30.0,
+    clients: Annotated[int, typer.Option(help="How many clients at once.", min=1, max=1000)] = 16,
+    keys: Annotated[int, typer.Option(help="How many keys they share.", min=1, max=100_000)] = 10,
+    rate: Annotated[float, typer.Option(help="Operations a second, at most.", min=1, max=100_000)] = 500.0,
+    timeout_s: Annotated[float, typer.Option("--timeout", help="Seconds for one request.", min=0.1)] = 5.0,
+    history: Annotated[
+        Path | None, typer.Option(help="A file for all that was seen.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Work on a cluster while you break it, and judge whether every answer was linearizable.
+
+    It uses keys of its own and deletes them. Exit status: 0 linearizable, 1 violated, 2 undecided.
+    """
+    urls = tuple(address.rstrip("/") for entry in url for address in entry.split(","))
+    if bad := [address for address in urls if not address.startswith(("http://", "https://"))]:
+        raise typer.BadParameter(f"expected http://HOST:PORT, got {bad[0]!r}", param_hint="--url")
+    options = command.Options(urls, seconds, clients, keys, rate, timeout_s, history)
+    raise typer.Exit(asyncio.run(command.verify(options, Console())))
 
 
 @app.command("check-config")
