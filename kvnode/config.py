@@ -99,7 +99,8 @@ class ControllerSection(Section, frozen=True):
 class Limits(Section, frozen=True):
     """What a worker admits and keeps waiting. ``latent_*`` bound one peer's queue of late copies.
 
-    With less than ``reserve_bytes`` free on its disk a worker accepts nothing more.
+    With less than ``reserve_bytes`` free on its disk a worker accepts nothing more. The scrub looks
+    for damage at ``scrub_bytes_per_s``, not at all at 0.
     """
 
     value_bytes: Annotated[int, Meta(ge=1, le=8 * 2**20)] = 2**20
@@ -110,6 +111,7 @@ class Limits(Section, frozen=True):
     latent_bytes: PositiveInt = 64 * 2**20
     segment_bytes: Annotated[int, Meta(ge=64 * 2**10, le=2**32)] = 64 * 2**20
     reserve_bytes: Annotated[int, Meta(ge=0, le=2**40)] = 64 * 2**20
+    scrub_bytes_per_s: Annotated[int, Meta(ge=0, le=2**30)] = 2**20
 
 
 class Detector(Section, frozen=True):

@@ -53,6 +53,13 @@ DISK_FREE_BYTES = Gauge(
 DISK_FULL = Gauge(
     "kvnode_disk_full", "Whether nothing is accepted for want of space (1) or not (0).", registry=REGISTRY
 )
+DAMAGED_LINES = Counter(
+    "kvnode_disk_damaged_lines", "Damaged lines or files found in the log.", registry=REGISTRY
+)
+SEGMENTS_SET_ASIDE = Counter(
+    "kvnode_disk_segments_set_aside", "Damaged segments that were set aside.", registry=REGISTRY
+)
+SCRUBBED_BYTES = Counter("kvnode_disk_scrubbed_bytes", "Bytes that the scrub has read.", registry=REGISTRY)
 KEYS = Gauge("kvnode_keys", "Keys with a value, as replica.", registry=REGISTRY)
 TOMBSTONES = Gauge("kvnode_tombstones", "Deleted keys that are not forgotten yet.", registry=REGISTRY)
 

@@ -151,7 +151,7 @@ def _open_store(config: WorkerConfig, durable: Callable[[int], None], ending: En
         segment_bytes=config.limits.segment_bytes,
         on_durable=durable,
         on_failure=ending.failed,
-        upkeep=Upkeep(reserve_bytes=config.limits.reserve_bytes),
+        upkeep=Upkeep(config.limits.reserve_bytes, config.limits.scrub_bytes_per_s),
     )
 
 

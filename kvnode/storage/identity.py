@@ -14,10 +14,12 @@ from kvnode.core.identity import Identity
 from kvnode.errors import DamageError, StorageError
 from kvnode.storage.disk import Disk
 from kvnode.storage.lines import LineError, check, seal
+from kvnode.storage.segment import is_log_file
 
 IDENTITY_NAME = "identity.json"
 _TEMPORARY = IDENTITY_NAME + ".tmp"
 _FORMAT = 1
+_ADVICE = "bring it back, or move the whole folder away; the worker is then rebuilt from its peers"
 
 
 class _IdentityFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -29,6 +31,24 @@ class _IdentityFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cluster_id: str
     roster: dict[int, str]
     crc: int
+
+
+def own_identity(disk: Disk, worker: int) -> Identity:
+    """Return the folder's identity, made now if the folder is blank.
+
+    A log without its identity is not blank: its votes are out in the world under a name that is lost.
+    Raises DamageError, StorageError.
+    """
+    identity = read_identity(disk)
+    if identity is None:
+        left = [name for name in disk.names() if is_log_file(name)]
+        if left:
+            raise StorageError(f"there is {left[0]} but no {IDENTITY_NAME}: {_ADVICE}")
+        identity = new_identity(worker)
+        write_identity(disk, identity)
+    if identity.worker != worker:
+        raise StorageError(f"the data folder belongs to worker {identity.worker}, not {worker}")
+    return identity
 
 
 def new_identity(worker: int) -> Identity:
@@ -49,7 +69,7 @@ def read_identity(disk: Disk) -> Identity | None:
         check(data)
         read = msgspec.json.decode(data, type=_IdentityFile)
     except (LineError, msgspec.ValidationError, msgspec.DecodeError) as error:
-        raise DamageError(IDENTITY_NAME, 0, str(error)) from error
+        raise DamageError(IDENTITY_NAME, 0, f"{error}: {_ADVICE}") from error
     if read.format != _FORMAT:
         raise StorageError(f"{IDENTITY_NAME}: format {read.format}; this release reads {_FORMAT}")
     return Identity(read.worker, read.incarnation, read.cluster_id, read.roster)

@@ -24,7 +24,6 @@ _HASH_AT = _FLAGS_AT + 1
 _TOMBSTONE, _COPIED, _PREVIOUS = 1, 2, 4
 _NO_PREVIOUS = (0, 0, 0)
 _INSERT_LIMIT = 32
-_PAGE = 256
 
 
 def pack(entry: Entry, segment: int, offset: int, length: int, digest: int) -> bytes:
@@ -122,13 +121,6 @@ class Keydir:
         ordered = self._in_order()
         start = bisect_right(ordered, after)
         return ordered[start : start + limit]
-
-    def keys(self) -> Iterator[str]:
-        """Yield all keys in order; keys that come or go meanwhile may be yielded or not."""
-        after = ""
-        while page := self.keys_after(after, _PAGE):
-            yield from page
-            after = page[-1]
 
     def live_from(self, start: str, after: str) -> Iterator[str]:
         """Yield the keys from ``start`` on and greater than ``after``, in order, tombstones skipped.

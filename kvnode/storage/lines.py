@@ -31,6 +31,10 @@ class LineError(Exception):
     """The bytes are no line of ours. The text says why; where is known to whoever read them."""
 
 
+class UnknownLineError(LineError):
+    """The checksum is right, but the line is none that this release writes: it is no damage."""
+
+
 class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False, kw_only=True, tag_field="t"):
     """What all kinds share."""
 
@@ -42,6 +46,9 @@ class HeaderLine(_Line, frozen=True, tag="h"):
 
     ``place`` orders segments: a segment that a merge made stands where the last of those it
     ``replaces`` stood. It holds no line that was out of date when ``clean`` was the newest place.
+    ``log`` names the segments that there were when it was begun, with their sizes in bytes: so one
+    that is missing or cut short is noticed. A merge names none, but ``replaces`` goes on to name what
+    its inputs had replaced, for as long as a segment in use counts on it.
     """
 
     format: int
@@ -53,6 +60,7 @@ class HeaderLine(_Line, frozen=True, tag="h"):
     place: int
     clean: int = 0
     replaces: tuple[int, ...] = ()
+    log: tuple[tuple[int, int], ...] = ()
 
 
 class _KeyLine(_Line, frozen=True):
@@ -182,12 +190,15 @@ def encode_struct(line: HeaderLine | HintLine | HintEndLine) -> bytes:
 
 
 def decode(line: bytes) -> Line:
-    """Read a whole line, its line break included. Raises LineError for anything but what was written."""
+    """Read a whole line, its line break included.
+
+    Raises UnknownLineError where the checksum is right, and LineError where it is wrong.
+    """
     check(line)
     try:
         return _decode(line)
     except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise LineError(str(error)) from error
+        raise UnknownLineError(str(error)) from error
 
 
 def hint_of(line: bytes, offset: int) -> bytes:

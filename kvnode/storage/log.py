@@ -18,20 +18,22 @@ from kvnode.core.identity import Identity
 from kvnode.errors import DamageError, StorageError
 from kvnode.storage.commit import Committer
 from kvnode.storage.disk import Disk
-from kvnode.storage.partitions import PartitionStates
+from kvnode.storage.recovery import Recovered
 from kvnode.storage.segment import Segment, encode_header
 from kvnode.storage.space import Space
 
 
 class Log:
-    """All segments of a data folder. ``on_durable`` and ``on_failure``: see ``Committer``."""
+    """All segments of a data folder. ``on_durable`` and ``on_failure``: see ``Committer``.
+
+    ``listed`` are the segments that the newest segment's header counts on.
+    """
 
     def __init__(
         self,
         disk: Disk,
         identity: Identity,
-        states: PartitionStates,
-        segments: dict[int, Segment],
+        recovered: Recovered,
         segment_bytes: int,
         space: Space,
         on_durable: Callable[[int], None],
@@ -39,8 +41,9 @@ class Log:
     ) -> None:
         self.disk = disk
         self.identity = identity
-        self.states = states
-        self.segments = segments
+        self.states = recovered.states
+        self.segments = recovered.segments
+        self.listed = frozenset(number for number, _ in recovered.opened.listed)
         self.segment_bytes = segment_bytes
         self.retired: dict[int, Segment] = {}
         self.lock = Lock()
@@ -48,7 +51,7 @@ class Log:
         self.on_sealed: Callable[[], None] = lambda: None
         self._active: Segment | None = None
         self._head = 0
-        self._newest = max(segments, default=0)
+        self._newest = recovered.opened.newest
 
     @property
     def begun(self) -> bool:
@@ -121,11 +124,13 @@ class Log:
         """Begin a new segment; the caller holds the lock."""
         number = self.take_number()
         segment = Segment(number, number)
-        head = encode_header(self.identity, len(self.states.voting), segment) + self.states.encode()
+        log = tuple((older.number, older.size) for older in self.segments.values())
+        head = encode_header(self.identity, len(self.states.voting), segment, log) + self.states.encode()
         self.committer.enqueue(segment, head)
         self.segments[number] = segment
         if self._active is not None:
             self._active.sealed = True
             self.on_sealed()
         self._active, self._head = segment, len(head)
+        self.listed = frozenset(number for number, _ in log)
         return segment

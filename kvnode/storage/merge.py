@@ -53,10 +53,12 @@ class Merge:
             place = inputs[-1].place
             at_rest = [segment for segment in log.segments.values() if segment.at_rest]
             clean = max(segment.place for segment in at_rest)
-            older = [s for s in log.segments.values() if s.place < place and s not in inputs]
+            older = [s for s in log.segments.values() if (s.place < place or s.damaged) and s not in inputs]
             self._drops = all(segment.clean >= place for segment in older)
             self._merged = Segment(log.take_number(), place, clean)
             self._merged.sealed = True
+            replaced = {number for segment in inputs for number in segment.replaces} & log.listed
+            self._merged.replaces = tuple(sorted(replaced.union(segment.number for segment in inputs)))
 
     def steps(self) -> Iterator[int]:
         """Do the merge, yielding the bytes handled (0: waiting). Raises DamageError, OSError."""
@@ -92,9 +94,8 @@ class Merge:
 
     def _copy_all(self, file: File, hints: HintWriter) -> Iterator[int]:
         """Copy what lives of all inputs, durably."""
-        replaces = tuple(segment.number for segment in self._inputs)
         merged = self._merged
-        header = encode_header(self._log.identity, len(self._keydirs), merged, replaces)
+        header = encode_header(self._log.identity, len(self._keydirs), merged)
         merged.overhead = len(header)
         self._add(header)
         for segment in self._inputs:
@@ -103,6 +104,7 @@ class Merge:
             except DamageError:
                 segment.damaged = True
                 raise
+        self._add_last(hints)
         self._flush(file)
         file.sync()
         hints.finish(merged.size)
@@ -110,18 +112,29 @@ class Merge:
     def _copy(self, segment: Segment, file: File, hints: HintWriter) -> Iterator[int]:
         """Copy what lives of one segment."""
         cost = 0
-        for offset, line, meaning in read_lines(segment.opened(), segment.size):
+        for offset, line, meaning in self._lines(segment):
             if isinstance(meaning, KeyLine) and self._lives(segment.number, offset, meaning):
-                hints.add(line, meaning, self._merged.size)
-                self._old_segments.append(segment.number)
-                self._old_offsets.append(offset)
-                self._add(line)
+                self._take(segment.number, offset, line, meaning, hints)
             cost += len(line)
             if cost >= STEP_BYTES:
                 self._flush(file)
                 yield cost
                 cost = 0
         yield cost
+
+    def _lines(self, segment: Segment) -> Iterator[tuple[int, bytes, Line]]:
+        """Yield (offset, line, its meaning) of a segment. Raises DamageError."""
+        return read_lines(segment.opened(), segment.size)
+
+    def _add_last(self, hints: HintWriter) -> None:
+        """Add what no input holds: nothing."""
+
+    def _take(self, number: int, offset: int, line: bytes, meaning: Line, hints: HintWriter) -> None:
+        """Take a line over from where it stood."""
+        hints.add(line, meaning, self._merged.size)
+        self._old_segments.append(number)
+        self._old_offsets.append(offset)
+        self._add(line)
 
     def _lives(self, number: int, offset: int, line: KeyLine) -> bool:
         """Whether a record's line must be kept."""
@@ -180,12 +193,10 @@ class Merge:
             self._merged.live += line.at[1]
 
     def _remove_inputs(self) -> Iterator[int]:
-        """Remove the old segments' files."""
-        disk = self._log.disk
-        old = [name(segment.number) for segment in self._inputs for name in (segment_name, hint_name)]
-        for name in sorted(set(old).intersection(disk.names())):
-            yield from patiently(partial(disk.remove, name))
-        yield from patiently(disk.sync_folder)
+        """Let go of the old segments' files."""
+        for segment in self._inputs:
+            yield from self._discard(segment)
+        yield from patiently(self._log.disk.sync_folder)
         _log.info(
             "segments_merged",
             inputs=[segment.number for segment in self._inputs],
@@ -193,6 +204,13 @@ class Merge:
             before_bytes=sum(segment.size for segment in self._inputs),
             after_bytes=self._merged.size,
         )
+
+    def _discard(self, segment: Segment) -> Iterator[int]:
+        """Remove the files of an old segment."""
+        disk = self._log.disk
+        for name in (segment_name(segment.number), hint_name(segment.number)):
+            if name in disk.names():
+                yield from patiently(partial(disk.remove, name))
 
 
 def choose(segments: list[Segment], segment_bytes: int) -> list[Segment]:

@@ -1,198 +1,128 @@
 """Opening a data folder: from files to the index in memory.
 
-Only the newest segment can have been under way when the process died: its last line, if it lacks
-its line break, is cut off and reported. Anything else that does not check is damage and raises
-DamageError. What was read from the newest segment is synced before it counts, since a process that
-was killed may leave lines that are written but not durable.
+Damage does not stop it: what is sound is read, and the caller is told what is not, so that it gives
+up its votes before anything else happens. The damaged files stay where they are until the tidier
+sets them aside; should the process die before, the next start finds them again. What was read from
+the newest segment is synced before it counts, since a process that was killed may leave lines that
+are written but not durable.
 """
 
 from __future__ import annotations
 
-import re
-from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-
-import structlog
 
 from kvnode.core.hash_tree import HashTree, bucket_of, entry_hash
 from kvnode.core.identity import Identity
 from kvnode.core.records import Entry
-from kvnode.errors import DamageError, StorageError
-from kvnode.storage.disk import Disk, File
+from kvnode.errors import StorageError
+from kvnode.storage.damage import STATE_LINES, Damage, report, sound_lines
+from kvnode.storage.disk import Disk
 from kvnode.storage.hints import read_hint
 from kvnode.storage.keydir import Keydir, digest_of, pack, place_of, unpack
-from kvnode.storage.lines import (
-    FloorLine,
-    HeaderLine,
-    KeyLine,
-    Line,
-    LineError,
-    PromiseLine,
-    TombstoneLine,
-    VotingLine,
-    check,
-)
+from kvnode.storage.lines import KeyLine, Line, TombstoneLine, VotingLine
+from kvnode.storage.opening import Opened, mend_tail, open_segments, sweep
 from kvnode.storage.partitions import PartitionStates
-from kvnode.storage.segment import (
-    TEMPORARY,
-    Segment,
-    check_header,
-    decode_at,
-    hint_name,
-    numbers,
-    read_lines,
-    segment_name,
-    split_lines,
-)
+from kvnode.storage.segment import Segment, segment_name
 
-_CRC_END = re.compile(rb',"crc":\d+}')
-_log = structlog.get_logger(__name__)
+PlacedLine = tuple[Line, int, int]
+"""A line with its offset and length in bytes (0 where that is of no use)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What the data folder held."""
+    """What the data folder held. When it was ``damaged``, no partition can be vouched for."""
 
+    opened: Opened
     segments: dict[int, Segment]
     keydirs: list[Keydir]
     trees: list[HashTree]
     states: PartitionStates
+    damaged: bool
 
 
 def recover(disk: Disk, identity: Identity, partitions: int) -> Recovered:
-    """Read the whole folder. Raises DamageError, StorageError."""
-    _sweep(disk)
-    segments = _open_segments(disk, identity, partitions)
-    recovered = Recovered(
-        {segment.number: segment for segment in segments},
-        [Keydir() for _ in range(partitions)],
-        [HashTree() for _ in range(partitions)],
-        PartitionStates(partitions),
-    )
-    for segment in segments:
-        if segment is segments[-1]:
-            _mend_tail(disk, segment.opened())
-        segment.size = segment.written = segment.opened().size()
-        segment.sealed = True
-        _replay(recovered, segment, _lines(disk, segment), identity.worker)
+    """Read the whole folder, and report what is damaged. Raises StorageError, OSError."""
+    sweep(disk)
+    opened = open_segments(disk, identity, partitions)
+    keydirs = [Keydir() for _ in range(partitions)]
+    states = PartitionStates(partitions)
+    damages: list[Damage] = []
+    if opened.placed:
+        mend_tail(disk, opened.placed[-1].opened())
+    for segment in opened.placed:
+        _replay(keydirs, states, segment, _lines(disk, segment, damages), identity.worker)
+    for segment in opened.unplaced:
+        lines = _outranking(keydirs, _lines(disk, segment, damages))
+        _replay(keydirs, states, segment, lines, identity.worker)
+    _report(opened.damages + damages)
+    segments = {segment.number: segment for segment in opened.placed + opened.unplaced}
+    trees = [HashTree() for _ in range(partitions)]
+    recovered = Recovered(opened, segments, keydirs, trees, states, bool(opened.damages or damages))
     _forget(recovered)
     _account(recovered)
     return recovered
 
 
-def _sweep(disk: Disk) -> None:
-    """Remove what a crash left half made: files that were never given their final names."""
-    names = disk.names()
-    orphans = set(numbers(names, "hint")) - set(numbers(names, "jsonl"))
-    for name in [name for name in names if name.endswith(TEMPORARY)] + [hint_name(n) for n in orphans]:
-        disk.remove(name)
-    disk.sync_folder()
+def _report(damages: list[Damage]) -> None:
+    """Report each damaged place once, file by file."""
+    places = {(damage.file, damage.line): damage for damage in reversed(damages)}
+    for name in sorted({damage.file for damage in damages}):
+        report([damage for place, damage in sorted(places.items()) if place[0] == name])
 
 
-def _open_segments(disk: Disk, identity: Identity, partitions: int) -> list[Segment]:
-    """Open all segments, in order of place, without those that a finished merge has replaced."""
-    headers: list[HeaderLine] = []
-    files: dict[int, File] = {}
-    blank: list[int] = []
-    for number in numbers(disk.names(), "jsonl"):
-        file = files[number] = disk.open(segment_name(number))
-        _, first = next(split_lines(file, file.size()), (0, b""))
-        if first.endswith(b"\n"):
-            line = decode_at(file.name, 0, first)
-            headers.append(check_header(line, number, identity, partitions))
-        else:
-            blank.append(number)
-    newest = max((header.place for header in headers), default=0)
-    for number in blank:
-        if number < newest:
-            raise DamageError(segment_name(number), 0, "the segment's header is gone")
-    replaced = {number for header in headers for number in header.replaces} & files.keys()
-    _remove(disk, {number: files[number] for number in replaced.union(blank)})
-    kept = sorted((h for h in headers if h.segment not in replaced), key=lambda h: h.place)
-    return [_segment(header, files[header.segment]) for header in kept]
-
-
-def _segment(header: HeaderLine, file: File) -> Segment:
-    """Return a segment as its header describes it."""
-    segment = Segment(header.segment, header.place, header.clean)
-    segment.file = file
-    if header.replaces:
-        _, line = next(split_lines(file, file.size()))
-        segment.overhead = len(line)
-    return segment
-
-
-def _remove(disk: Disk, files: dict[int, File]) -> None:
-    """Remove segments that hold nothing: replaced by a merge, or created and never written."""
-    names = disk.names()
-    for number, file in files.items():
-        file.close()
-        disk.remove(segment_name(number))
-        if hint_name(number) in names:
-            disk.remove(hint_name(number))
-        _log.info("segment_removed", file=segment_name(number))
-    disk.sync_folder()
-
-
-def _mend_tail(disk: Disk, file: File) -> None:
-    """Make the newest segment end with a whole line, and durable.
-
-    A write that a crash cut short lacks its line break: it was never acknowledged, and goes. A last
-    line that lacks nothing but its line break is kept: only that byte is added.
-    """
-    offset, last = deque(split_lines(file, file.size()), maxlen=1)[0]
-    if not last.endswith(b"\n"):
-        if _is_whole(last + b"\n"):
-            file.write(offset + len(last), b"\n")
-            _log.warning("log_tail_completed", file=file.name, offset=offset)
-        elif any(_is_whole(last[: found.end()] + b"\n") for found in _CRC_END.finditer(last)):
-            raise DamageError(file.name, offset, "a whole line lacks its line break, but the file goes on")
-        else:
-            file.truncate(offset)
-            _log.warning("log_tail_cut", file=file.name, offset=offset, cut_bytes=len(last))
-    file.sync()
-    disk.sync_folder()
-
-
-def _is_whole(line: bytes) -> bool:
-    """Whether a line's checksum holds."""
-    try:
-        check(line)
-    except LineError:
-        return False
-    return True
-
-
-def _lines(disk: Disk, segment: Segment) -> Iterator[tuple[Line, int, int]]:
-    """Yield a segment's lines with their offsets and lengths, from its hint file if that is whole."""
-    hint = read_hint(disk, segment.number, segment.size)
+def _lines(disk: Disk, segment: Segment, damages: list[Damage]) -> Iterator[PlacedLine]:
+    """Yield a segment's sound lines, from its hint file if that is whole."""
+    size = segment.opened().size()
+    segment.size = segment.written = size
+    segment.sealed = True
+    hint = None if segment.damaged else read_hint(disk, segment.number, size)
     segment.hinted = hint is not None
     if hint is None:
-        for offset, line, meaning in read_lines(segment.opened(), segment.size):
+        found: list[Damage] = []
+        for offset, line, meaning in sound_lines(segment.opened(), size, found):
             yield meaning, offset, len(line)
+        segment.damaged = segment.damaged or bool(found)
+        damages += found
     else:
         for meaning in hint:
             at = meaning.at if isinstance(meaning, KeyLine) else None
             yield (meaning, *(at or (0, 0)))
 
 
+def _outranking(keydirs: list[Keydir], lines: Iterable[PlacedLine]) -> Iterator[PlacedLine]:
+    """Yield of a segment whose place is unknown what counts all the same.
+
+    These are records above what is known of their keys, and promises and floors, which only rise.
+    """
+    for line, offset, length in lines:
+        if isinstance(line, KeyLine) and 0 <= line.p < len(keydirs):
+            packed = keydirs[line.p].packed.get(line.k)
+            if packed is not None and unpack(packed).rank >= (line.a, line.ver):
+                continue
+        if not isinstance(line, VotingLine):
+            yield line, offset, length
+
+
 def _replay(
-    recovered: Recovered, segment: Segment, lines: Iterable[tuple[Line, int, int]], worker: int
+    keydirs: list[Keydir],
+    states: PartitionStates,
+    segment: Segment,
+    lines: Iterable[PlacedLine],
+    worker: int,
 ) -> None:
     """Take a segment's lines into the index, as they were appended."""
-    keydirs, states = recovered.keydirs, recovered.states
     for line, offset, length in lines:
+        if not isinstance(line, KeyLine | STATE_LINES):
+            continue
+        if not 0 <= line.p < len(keydirs):
+            raise StorageError(f"{segment_name(segment.number)}: partition {line.p} of {len(keydirs)}")
         if isinstance(line, KeyLine):
-            if not 0 <= line.p < len(keydirs):
-                raise StorageError(f"{segment_name(segment.number)}: partition {line.p} of {len(keydirs)}")
             entry = Entry(line.a, line.ver, line.prev, isinstance(line, TombstoneLine), bool(line.c))
             digest = entry_hash(line.k, entry, worker)
             keydirs[line.p].put(line.k, pack(entry, segment.number, offset, length, digest))
-        elif isinstance(line, PromiseLine | FloorLine | VotingLine):
+        else:
             states.apply(line)
-        elif offset:
-            raise DamageError(segment_name(segment.number), offset, "a header stands inside the segment")
 
 
 def _forget(recovered: Recovered) -> None:

@@ -16,7 +16,8 @@ from kvnode.storage.disk import File
 from kvnode.storage.lines import FORMAT, HeaderLine, Line, LineError, decode, encode_struct
 
 TEMPORARY = ".tmp"
-_NAME = re.compile(r"log-(\d{8,})\.(jsonl|hint)")
+DAMAGED = ".damaged"
+_NAME = re.compile(r"log-(\d{8,})\.(jsonl|hint|jsonl\.damaged)")
 _READ_BYTES = 1 << 20
 
 
@@ -31,9 +32,14 @@ def hint_name(number: int) -> str:
 
 
 def numbers(names: list[str], suffix: str) -> list[int]:
-    """Return the numbers of the segments (suffix ``jsonl``) or hint files (``hint``) among names."""
+    """Return the numbers of the files among names with a suffix: jsonl, hint or jsonl.damaged."""
     found = (_NAME.fullmatch(name) for name in names)
     return [int(match[1]) for match in found if match is not None and match[2] == suffix]
+
+
+def is_log_file(name: str) -> bool:
+    """Whether a file is a part of the log, in use or set aside."""
+    return _NAME.fullmatch(name) is not None
 
 
 class Segment:
@@ -41,12 +47,14 @@ class Segment:
 
     ``size`` counts the bytes assigned, ``written`` those that are durable. ``live`` are the bytes of
     lines that the index points at, ``forgotten`` those of tombstones that it has forgotten,
-    ``overhead`` the header's where no merge can save it.
+    ``overhead`` the header's where no merge can save it. ``replaces`` are the segments that it stands
+    for. A ``damaged`` one is merged by nobody but who sets it aside, unless it is ``kept`` until the
+    next start.
     """
 
     __slots__ = (
-        "clean", "damaged", "file", "forgotten", "hinted", "live", "number", "overhead", "place",
-        "sealed", "size", "written",
+        "clean", "damaged", "file", "forgotten", "hinted", "kept", "live", "number", "overhead",
+        "place", "replaces", "sealed", "size", "written",
     )  # fmt: skip
 
     def __init__(self, number: int, place: int, clean: int = 0) -> None:
@@ -62,6 +70,8 @@ class Segment:
         self.sealed = False
         self.hinted = False
         self.damaged = False
+        self.kept = False
+        self.replaces: tuple[int, ...] = ()
 
     @property
     def dead(self) -> int:
@@ -81,7 +91,7 @@ class Segment:
 
 
 def encode_header(
-    identity: Identity, partitions: int, segment: Segment, replaces: tuple[int, ...] = ()
+    identity: Identity, partitions: int, segment: Segment, log: tuple[tuple[int, int], ...] = ()
 ) -> bytes:
     """Return a segment's first line."""
     return encode_struct(
@@ -94,7 +104,8 @@ def encode_header(
             segment=segment.number,
             place=segment.place,
             clean=segment.clean,
-            replaces=replaces,
+            replaces=segment.replaces,
+            log=log,
         )
     )
 
@@ -119,23 +130,29 @@ def split_lines(file: File, size: int) -> Iterator[tuple[int, bytes]]:
 
 def read_lines(file: File, size: int) -> Iterator[tuple[int, bytes, Line]]:
     """Yield (offset, line, its meaning) of a sealed segment. Raises DamageError, never skips."""
+    for offset, line, meaning in survey(file, size):
+        if isinstance(meaning, LineError):
+            raise DamageError(file.name, offset, str(meaning)) from meaning
+        yield offset, line, meaning
+
+
+def survey(file: File, size: int) -> Iterator[tuple[int, bytes, Line | LineError]]:
+    """Yield (offset, line, its meaning or what is wrong with it) of all lines of a segment."""
     for offset, line in split_lines(file, size):
-        yield offset, line, decode_at(file.name, offset, line)
-
-
-def decode_at(name: str, offset: int, line: bytes) -> Line:
-    """Decode a line; raise DamageError with its place if it is none."""
-    try:
-        return decode(line)
-    except LineError as error:
-        raise DamageError(name, offset, str(error)) from error
+        try:
+            yield offset, line, decode(line)
+        except LineError as error:
+            yield offset, line, error
 
 
 def check_header(line: Line, number: int, identity: Identity, partitions: int) -> HeaderLine:
-    """Return the header if it is one, of this segment, and of this data folder."""
+    """Return the header if it is one, of this data folder and of this segment.
+
+    Raises StorageError for another folder's, and DamageError for none or another segment's.
+    """
     name = segment_name(number)
-    if not isinstance(line, HeaderLine) or line.segment != number:
-        raise DamageError(name, 0, "the segment does not begin with its header")
+    if not isinstance(line, HeaderLine):
+        raise DamageError(name, 0, "the segment does not begin with a header")
     if line.format != FORMAT:
         raise StorageError(f"{name}: format {line.format}; this release reads {FORMAT}")
     owner = (line.worker, line.incarnation)
@@ -145,4 +162,6 @@ def check_header(line: Line, number: int, identity: Identity, partitions: int) -
         raise StorageError(f"{name}: belongs to cluster {line.cluster}")
     if line.partitions != partitions:
         raise StorageError(f"{name}: written with {line.partitions} partitions, not {partitions}")
+    if line.segment != number:
+        raise DamageError(name, 0, f"this is segment {line.segment}")
     return line

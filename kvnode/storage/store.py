@@ -16,7 +16,7 @@ from kvnode.core.records import Entry, Record
 from kvnode.core.versions import Ballot, Version
 from kvnode.errors import DamageError, NoSpaceError, StorageError
 from kvnode.storage.disk import Disk
-from kvnode.storage.identity import new_identity, read_identity, write_identity
+from kvnode.storage.identity import own_identity, write_identity
 from kvnode.storage.keydir import digest_of, pack, place_of, scan, unpack
 from kvnode.storage.lines import (
     LineError,
@@ -29,27 +29,37 @@ from kvnode.storage.lines import (
 )
 from kvnode.storage.log import Log
 from kvnode.storage.recovery import Recovered, recover
-from kvnode.storage.segment import numbers, segment_name
+from kvnode.storage.salvage import Mender
+from kvnode.storage.segment import segment_name
 from kvnode.storage.space import Space, is_no_space
 from kvnode.storage.tidy import Tidier
 from kvnode.storage.upkeep import USUAL_UPKEEP, Upkeep
+
+KEYS_PAGE = 256
 
 
 class Store:
     """The records of one worker. Open one with ``Store.open``.
 
-    It stays usable in memory after the disk has failed, but nothing becomes durable any more:
-    ``on_failure`` has been called, and the process is expected to stop.
+    After the disk has failed it stays usable in memory: the process is expected to stop.
     """
 
-    def __init__(self, log: Log, recovered: Recovered, space: Space, upkeep: Upkeep) -> None:
+    def __init__(
+        self,
+        log: Log,
+        recovered: Recovered,
+        space: Space,
+        upkeep: Upkeep,
+        on_damage: Callable[[frozenset[int]], None],
+    ) -> None:
         self._log = log
         self._space = space
         self._keydirs = recovered.keydirs
         self._trees = recovered.trees
         self._states = recovered.states
         self.committer = log.committer
-        self.tidier = Tidier(log, recovered.keydirs, upkeep.clock)
+        self._mender = Mender(log, recovered.keydirs, recovered.trees, self.clear_voting, on_damage)
+        self.tidier = Tidier(log, recovered.keydirs, self._mender, upkeep)
 
     @classmethod
     def open(
@@ -61,29 +71,34 @@ class Store:
         segment_bytes: int,
         on_durable: Callable[[int], None],
         on_failure: Callable[[BaseException], None],
+        on_damage: Callable[[frozenset[int]], None] = lambda _: None,
         upkeep: Upkeep = USUAL_UPKEEP,
     ) -> Store:
         """Lock the data folder and read it; a blank one gets a new incarnation.
 
         ``on_durable(lsn)`` and ``on_failure(error)`` are called from the writer's thread (the latter
-        from the tidier's too). Raises LockedError, NoSpaceError, DamageError, StorageError.
+        from the tidier's too); ``on_damage(partitions)`` from the caller's or the tidier's, when these
+        have lost records and therefore their votes while the store was in use. With damage that is
+        there already the store opens without any vote. Raises LockedError, NoSpaceError, StorageError,
+        and DamageError for the identity alone.
         """
         try:
             disk.lock()
             try:
-                identity = _own_identity(disk, worker)
+                identity = own_identity(disk, worker)
                 recovered = recover(disk, identity, partitions)
                 space = Space(disk, upkeep.reserve_bytes)
+                log = Log(disk, identity, recovered, segment_bytes, space, on_durable, on_failure)
+                store = cls(log, recovered, space, upkeep, on_damage)
+                if recovered.damaged:
+                    store._mender.give_up_all()
             except BaseException:
                 disk.unlock()
                 raise
         except OSError as error:
             kind = NoSpaceError if is_no_space(error) else StorageError
             raise kind(f"the data folder cannot be used: {error}") from error
-        log = Log(
-            disk, identity, recovered.states, recovered.segments, segment_bytes, space, on_durable, on_failure
-        )
-        return cls(log, recovered, space, upkeep)
+        return store
 
     def start(self) -> None:
         """Start the writer's and the tidier's thread."""
@@ -145,19 +160,21 @@ class Store:
         An entry that was taken before a merge stays readable for ``tidy.GRACE_S``, and for as long
         as it is its key's newest. Raises DamageError, and StorageError where it cannot be read.
         """
-        line = self._log.read(entry.segment, entry.offset, entry.length)
-        if line is None:
-            newest = self.entry(partition, key)
-            if newest is None or newest.rank != entry.rank or newest.segment == entry.segment:
-                raise StorageError(f"version {entry.version} was replaced and is gone")
-            return self.value(partition, key, newest)
-        head = encode_head(
-            Record(partition, key, entry.accepted, entry.version, entry.previous, b"", copied=entry.copied)
-        )
         try:
-            return value_of(line, head)
-        except LineError as error:
+            line = self._log.read(entry.segment, entry.offset, entry.length)
+            if line is not None:
+                return value_of(
+                    line, encode_head(Record(partition, key, *entry.rank, entry.previous, b"", entry.copied))
+                )
+        except (DamageError, LineError) as error:
+            self._mender.found(partition, key, entry)
+            if isinstance(error, DamageError):
+                raise
             raise DamageError(segment_name(entry.segment), entry.offset, str(error)) from error
+        newest = self.entry(partition, key)
+        if newest is None or newest.rank != entry.rank or newest.segment == entry.segment:
+            raise StorageError(f"version {entry.version} was replaced and is gone")
+        return self.value(partition, key, newest)
 
     def append(self, record: Record) -> int:
         """Make ``record`` the newest of its key, in the index now and in the log later.
@@ -249,20 +266,28 @@ class Store:
         return self._trees[partition]
 
     def keys(self, partition: int) -> Iterator[str]:
-        """Yield the keys of a partition, tombstones included, in order of their UTF-8 bytes."""
-        return self._keydirs[partition].keys()
+        """Yield the keys of a partition, tombstones included, in order of their UTF-8 bytes.
+
+        Keys that come or go meanwhile may be yielded or not.
+        """
+        after = ""
+        while page := self.keys_after(partition, after, KEYS_PAGE):
+            yield from page
+            after = page[-1]
 
     def keys_after(self, partition: int, after: str, limit: int) -> list[str]:
         """Return at most ``limit`` keys of a partition greater than ``after``, in that order."""
-        return self._keydirs[partition].keys_after(after, limit)
+        with self._log.lock:
+            return self._keydirs[partition].keys_after(after, limit)
 
     def scan(self, prefix: str, after: str, limit: int) -> list[tuple[int, str, Entry]]:
         """Return (partition, key, entry) of at most ``limit`` keys that have a value, over all partitions.
 
         They begin with ``prefix``, are greater than ``after``, and come in order of their UTF-8 bytes.
         """
-        found = scan(self._keydirs, prefix, after, limit)
-        return [(p, key, unpack(self._keydirs[p].packed[key])) for p, key in found]
+        with self._log.lock:
+            found = scan(self._keydirs, prefix, after, limit)
+            return [(p, key, unpack(self._keydirs[p].packed[key])) for p, key in found]
 
     def _forget(self, partition: int, graves: list[tuple[str, bytes]]) -> None:
         """Drop tombstones from the index and the tree. The caller holds the lock."""
@@ -273,16 +298,3 @@ class Store:
             self._log.segments[number].live -= length
             self._log.segments[number].forgotten += length
         self._keydirs[partition].remove([key for key, _ in graves])
-
-
-def _own_identity(disk: Disk, worker: int) -> Identity:
-    """Return the folder's identity, made now if the folder is blank."""
-    identity = read_identity(disk)
-    if identity is None:
-        if numbers(disk.names(), "jsonl"):
-            raise StorageError("there is a log but no identity.json: remove both, or bring it back")
-        identity = new_identity(worker)
-        write_identity(disk, identity)
-    if identity.worker != worker:
-        raise StorageError(f"the data folder belongs to worker {identity.worker}, not {worker}")
-    return identity

@@ -1,4 +1,4 @@
-"""Work in the background: hint files, merges, and letting go of what merges replaced.
+"""Work in the background: damage, hint files, merges, the scrub, letting go of what merges replaced.
 
 One thing at a time, in small steps, slowly: the steps share the interpreter with the event loop.
 ``step`` does one; a thread calls it again and again, a simulation may do so instead.
@@ -6,9 +6,8 @@ One thing at a time, in small steps, slowly: the steps share the interpreter wit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from threading import Event, Thread
-from time import monotonic
 
 import structlog
 
@@ -17,7 +16,11 @@ from kvnode.storage.hints import write_hint
 from kvnode.storage.keydir import Keydir
 from kvnode.storage.log import Log
 from kvnode.storage.merge import Merge, choose
+from kvnode.storage.salvage import Mender
+from kvnode.storage.scrub import Scrub
+from kvnode.storage.segment import Segment
 from kvnode.storage.space import is_no_space
+from kvnode.storage.upkeep import Upkeep
 
 RATE_BYTES_S = 8 << 20
 """How fast merges and hint files read the log."""
@@ -32,12 +35,15 @@ _log = structlog.get_logger(__name__)
 
 
 class Tidier:
-    """The background work of one store. ``clock`` tells seconds."""
+    """The background work of one store."""
 
-    def __init__(self, log: Log, keydirs: list[Keydir], clock: Callable[[], float] = monotonic) -> None:
+    def __init__(self, log: Log, keydirs: list[Keydir], mender: Mender, upkeep: Upkeep) -> None:
         self._log = log
         self._keydirs = keydirs
-        self._clock = clock
+        self._mender = mender
+        self._clock = upkeep.clock
+        self._scrub_bytes_per_s = upkeep.scrub_bytes_per_s
+        self._scrub = Scrub(log, upkeep.clock)
         self._work: Iterator[int] | None = None
         self._expiring: list[tuple[float, list[int]]] = []
         self._not_before = 0.0
@@ -52,14 +58,14 @@ class Tidier:
         if self._work is None:
             self._work = self._next()
         if self._work is None:
-            return None
+            return self._scrub_a_little()
         try:
             return next(self._work)
         except StopIteration:
             self._work = None
         except DamageError as error:
             self._work = None
-            _log.error("segment_damaged", file=error.file, offset=error.offset, reason=error.reason)
+            _log.warning("damage_suspected", file=error.file, offset=error.offset, reason=error.reason)
         except OSError as error:
             self._work = None
             if not is_no_space(error):
@@ -91,13 +97,30 @@ class Tidier:
                 (segment for segment in self._log.segments.values() if segment.at_rest),
                 key=lambda segment: segment.place,
             )
-            inputs = choose(at_rest, self._log.segment_bytes) if self._log.begun else []
+            begun = self._log.begun
+            damaged = [s for s in at_rest if s.damaged and not s.kept] if begun else []
+            inputs = choose(at_rest, self._log.segment_bytes) if begun else []
+        if damaged:
+            return self._mend(damaged[0])
         if inputs:
             return self._merge(Merge(self._log, self._keydirs, inputs), [s.number for s in inputs])
         for segment in at_rest:
             if not segment.hinted and not segment.damaged:
                 return write_hint(self._log.disk, segment)
         return None
+
+    def _scrub_a_little(self) -> int | None:
+        """Look for damage while there is nothing else to do; a byte costs more here, to go slowly."""
+        if not self._scrub_bytes_per_s or self._log.committer.failed:
+            return None
+        cost = self._scrub.step()
+        return None if cost is None else cost * RATE_BYTES_S // self._scrub_bytes_per_s
+
+    def _mend(self, segment: Segment) -> Iterator[int]:
+        """Deal with a damaged segment."""
+        yield from self._mender.mend(segment)
+        if segment.number in self._log.retired:
+            self._expiring.append((self._clock() + GRACE_S, [segment.number]))
 
     def _merge(self, merge: Merge, numbers: list[int]) -> Iterator[int]:
         """Merge; clean up if the data is damaged or the disk is full."""

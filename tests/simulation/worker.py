@@ -86,7 +86,7 @@ class SimWorker:
             segment_bytes=cluster.disks.segment_bytes,
             on_durable=self._synced,
             on_failure=self._failed,
-            upkeep=Upkeep(cluster.disks.reserve_bytes, self._upkeep_s),
+            upkeep=Upkeep(reserve_bytes=cluster.disks.reserve_bytes, clock=self._upkeep_s),
         )
         cluster.invariants.opened(self.number, self._disk, self.store)
         self.machine = WorkerMachine(

@@ -62,6 +62,7 @@ def open_store(
     worker: int = WORKER,
     partitions: int = PARTITIONS,
     on_durable: Callable[[int], None] | None = None,
+    on_damage: Callable[[frozenset[int]], None] = lambda _: None,
     upkeep: Upkeep = USUAL_UPKEEP,
 ) -> Store:
     """Open a store; its callbacks are kept in ``heard``."""
@@ -73,6 +74,7 @@ def open_store(
         segment_bytes=segment_bytes,
         on_durable=on_durable or heard.durable.append,
         on_failure=heard.failures.append,
+        on_damage=on_damage,
         upkeep=upkeep,
     )
 

@@ -59,9 +59,9 @@ def test_keys_are_in_order_of_their_bytes(
             keydir.put(key, packed(tombstone=tombstone))
             expected[key] = tombstone
         if tombstone:
-            assert list(keydir.keys()) == sorted(expected, key=str.encode)
+            assert keydir.keys_after("", 999) == sorted(expected, key=str.encode)
     ordered = sorted(expected, key=str.encode)
-    assert list(keydir.keys()) == ordered
+    assert keydir.keys_after("", 999) == ordered
     assert keydir.keys_after(after, limit) == [k for k in ordered if k.encode() > after.encode()][:limit]
     assert keydir.tombstones == sum(expected.values())
     assert [key for key, _ in keydir.graves()] == [key for key in expected if expected[key]]
@@ -85,18 +85,3 @@ def test_scan_merges_partitions(contents: list[dict[str, bool]], prefix: str, af
     found = scan(keydirs, prefix, after, 1000)
     assert [(key.encode(), partition) for partition, key in found] == expected
     assert scan(keydirs, prefix, after, 2) == found[:2]
-
-
-def test_listing_survives_changes() -> None:
-    """Keys may come and go while somebody lists them."""
-    keydir = Keydir()
-    for number in range(600):
-        keydir.put(f"{number:04}", packed())
-    seen = []
-    for key in keydir.keys():  # noqa: SIM118 - a keydir is no dictionary
-        seen.append(key)
-        if not key.endswith("+"):
-            keydir.put(f"{key}+", packed())
-        if key == "0001":
-            keydir.remove(["0500"])
-    assert {f"{number:04}" for number in range(600)} - set(seen) == {"0500"}

@@ -168,23 +168,6 @@ def test_forgotten_tombstones_go_but_never_early() -> None:
     assert open_store(disk).counts == (1, 0)
 
 
-def test_damage_stops_a_merge_and_nothing_else() -> None:
-    """A segment that is found damaged is reported, left as it is, and not tried again."""
-    disk = MemoryDisk()
-    store = used_store(disk)
-    first = segments(disk)[0]
-    data = bytearray(disk.contents(first))
-    data[len(data) // 2] ^= 1
-    disk.replace(first, bytes(data))
-    with structlog.testing.capture_logs() as logs:
-        tidy(store)
-    damaged = [line for line in logs if line["event"] == "segment_damaged"]
-    assert [line["file"] for line in damaged] == [first]
-    assert disk.contents(first) == bytes(data)
-    assert not [name for name in disk.names() if name.endswith(".tmp")]
-    assert set(segments(disk)) > {first}
-
-
 def test_a_full_disk_postpones_a_merge() -> None:
     """Without space a merge leaves nothing behind and is tried again later."""
     disk = MemoryDisk()

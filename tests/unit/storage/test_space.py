@@ -49,7 +49,7 @@ def test_a_batch_is_kept_whatever_of_it_fits() -> None:
     some(store, 1, 12)
     commit(store)
     size = sum(len(whole.contents(name)) for name in whole.names())
-    for capacity in range(blank, size - CHECKSUMS_BYTES, 2):
+    for capacity in range(blank, size - CHECKSUMS_BYTES, 7):
         disk, heard = MemoryDisk(), Heard()
         store = open_store(disk, segment_bytes=400, heard=heard)
         disk.capacity = capacity

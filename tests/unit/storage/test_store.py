@@ -143,6 +143,21 @@ def test_scan_lists_values_of_all_partitions() -> None:
     assert store.keys_after(1, "a", 5) == ["b/2", "c"]
 
 
+def test_listing_survives_changes() -> None:
+    """Keys may come and go while somebody lists them."""
+    store = open_store(MemoryDisk())
+    for number in range(600):
+        store.append(record(f"{number:04}", number, None if number == 500 else b"1"))
+    seen = []
+    for key in store.keys(0):
+        seen.append(key)
+        if not key.endswith("+"):
+            store.append(record(f"{key}+", 1_000))
+        if key == "0001":
+            store.raise_floor(0, Version(1, 1, 600), Version(1, 1, 600))
+    assert {f"{number:04}" for number in range(600)} - set(seen) == {"0500"}
+
+
 def test_identity_is_kept() -> None:
     """What was written as identity is there at the next start, and named in new segments."""
     disk = MemoryDisk()

@@ -1,0 +1,207 @@
+"""Living with a damaged segment: give up what it held, keep what is sound, set the file aside.
+
+First the votes: what is lost was acknowledged, so the partitions concerned must not vote before they
+have been made whole by their peers. Then a new segment takes the old one's place, as in a merge, with
+its sound lines; its header names the old file, and so do the steps by which a crash is survived. Last
+the old file gets the name ``….damaged``.
+
+A line that is lost may have been what hid an older line of its key. Found by a start, nothing hides
+that older line: the index has it, in a partition without a vote. Found later, the hint file says which
+keys stood in the damaged lines; each that the index does not hold gets a line that says so (an
+*absence*: a tombstone below every version). Without a hint file nobody knows those keys: then the
+file stays until the next start, which finds the damage again.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+
+import structlog
+
+from kvnode import metrics
+from kvnode.core.hash_tree import HashTree, bucket_of
+from kvnode.core.records import Entry, Record
+from kvnode.core.versions import NO_BALLOT, NO_VERSION
+from kvnode.errors import NoSpaceError, StorageError
+from kvnode.storage.damage import Damage, report, sound_lines
+from kvnode.storage.hints import HintWriter, read_hint
+from kvnode.storage.keydir import Keydir, digest_of, place_of
+from kvnode.storage.lines import KeyLine, Line, decode, encode_record
+from kvnode.storage.log import Log
+from kvnode.storage.merge import STEP_BYTES, Merge
+from kvnode.storage.segment import DAMAGED, Segment, hint_name, segment_name
+from kvnode.storage.space import patiently
+
+_log = structlog.get_logger(__name__)
+
+
+class Salvage(Merge):
+    """Rewrites one damaged segment without its damaged lines, and sets the old file aside."""
+
+    def __init__(
+        self, log: Log, keydirs: list[Keydir], segment: Segment, damages: list[Damage], absences: list[bytes]
+    ) -> None:
+        super().__init__(log, keydirs, [segment])
+        self._damages = damages
+        self._absences = absences
+
+    def _lines(self, segment: Segment) -> Iterator[tuple[int, bytes, Line]]:
+        """Yield the sound lines."""
+        return sound_lines(segment.opened(), segment.size, [])
+
+    def _add_last(self, hints: HintWriter) -> None:
+        """Say which keys are absent now."""
+        for line in self._absences:
+            self._take(0, 0, line, decode(line), hints)
+
+    def _discard(self, segment: Segment) -> Iterator[int]:
+        """Keep the old file under another name."""
+        disk, name = self._log.disk, segment_name(segment.number)
+        if hint_name(segment.number) in disk.names():
+            yield from patiently(lambda: disk.remove(hint_name(segment.number)))
+        yield from patiently(lambda: disk.rename(name, name + DAMAGED))
+        metrics.SEGMENTS_SET_ASIDE.inc()
+        _log.warning("segment_set_aside", file=name + DAMAGED, damaged_lines=len(self._damages))
+
+
+class Mender:
+    """Deals with the damage that is found while the store is in use.
+
+    ``give_up(partition)`` gives the right to vote up. ``on_damage(partitions)`` is told afterwards
+    which partitions have lost something; from the event loop's thread or from the tidier's.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        keydirs: list[Keydir],
+        trees: list[HashTree],
+        give_up: Callable[[int], int],
+        on_damage: Callable[[frozenset[int]], None],
+    ) -> None:
+        self._log = log
+        self._keydirs = keydirs
+        self._trees = trees
+        self._give_up = give_up
+        self._on_damage = on_damage
+        damaged = [segment.number for segment in log.segments.values() if segment.damaged]
+        self._absences: dict[int, list[bytes]] = {number: [] for number in damaged}
+
+    def give_up_all(self) -> None:
+        """Give up all votes, durably: what of them could be kept is not known. Raises StorageError."""
+        for partition in range(len(self._keydirs)):
+            self._give_up(partition)
+        committer = self._log.committer
+        while committer.step():
+            pass
+        if committer.durable_lsn < committer.appended_lsn:
+            kind = StorageError if committer.failed else NoSpaceError
+            raise kind("the data is damaged, and it cannot be written down that it is")
+
+    def found(self, partition: int, key: str, entry: Entry) -> None:
+        """Take note that an entry's line was found damaged. The event loop's thread."""
+        with self._log.lock:
+            segment = self._log.segments.get(entry.segment)
+            packed = self._keydirs[partition].packed.get(key)
+        if segment is None:
+            return
+        segment.damaged = True
+        self._log.on_sealed()
+        if packed is not None and place_of(packed)[:2] == (entry.segment, entry.offset):
+            self._lose(partition, [(key, packed)])
+            self._on_damage(frozenset([partition]))
+
+    def mend(self, segment: Segment) -> Iterator[int]:
+        """Do all that a damaged segment at rest needs, yielding the bytes handled."""
+        damages: list[Damage] = []
+        yield from _survey(segment, damages)
+        if segment.number not in self._absences:
+            yield from self._take_in(segment, damages)
+        if segment.damaged and not segment.kept:
+            absences = self._absences[segment.number]
+            yield from self._set_aside(segment, damages, absences)
+            del self._absences[segment.number]
+
+    def _take_in(self, segment: Segment, damages: list[Damage]) -> Iterator[int]:
+        """Give up what is lost, and find out what must be said to be absent."""
+        if not damages:
+            segment.damaged = False
+            _log.warning("damage_not_found_again", file=segment_name(segment.number))
+            return
+        report(damages)
+        spots = _Spots(damages)
+        lost: set[int] = set()
+        for partition, keydir in enumerate(self._keydirs):
+            entries = [
+                (key, packed)
+                for key, packed in list(keydir.packed.items())
+                if place_of(packed)[0] == segment.number and spots.hit(*place_of(packed)[1:])
+            ]
+            if entries:
+                self._lose(partition, entries)
+                lost.add(partition)
+            yield len(keydir.packed) << 6
+        if lost:
+            self._on_damage(frozenset(lost))
+        hint = read_hint(self._log.disk, segment.number, segment.size)
+        if hint is None:
+            segment.kept = True
+            _log.warning("segment_kept", file=segment_name(segment.number), reason="no hint file")
+        else:
+            absences = [line for meaning in hint for line in self._absence(meaning, spots)]
+            self._absences[segment.number] = absences
+
+    def _absence(self, line: Line, spots: _Spots) -> Iterator[bytes]:
+        """Yield the line that says that a key is absent, if it stood in a damaged line and is."""
+        if isinstance(line, KeyLine) and line.at is not None and spots.hit(*line.at):
+            with self._log.lock:
+                held = line.k in self._keydirs[line.p].packed
+            if not held:
+                yield encode_record(Record(line.p, line.k, NO_BALLOT, NO_VERSION, None, None))
+
+    def _lose(self, partition: int, entries: list[tuple[str, bytes]]) -> None:
+        """Give up a partition's vote, and drop from the index what its damaged lines held."""
+        self._give_up(partition)
+        keydir, buckets = self._keydirs[partition], self._trees[partition].buckets
+        with self._log.lock:
+            gone = [(key, packed) for key, packed in entries if keydir.packed.get(key) == packed]
+            for key, packed in gone:
+                buckets[bucket_of(key)] ^= digest_of(packed)
+                number, _, length = place_of(packed)
+                self._log.segments[number].live -= length
+            keydir.remove([key for key, _ in gone])
+
+    def _set_aside(self, segment: Segment, damages: list[Damage], absences: list[bytes]) -> Iterator[int]:
+        """Let a new segment take the place of the damaged one."""
+        salvage = Salvage(self._log, self._keydirs, segment, damages, absences)
+        try:
+            yield from salvage.steps()
+        except OSError:
+            salvage.abandon()
+            raise
+
+
+class _Spots:
+    """The damaged stretches of one file."""
+
+    def __init__(self, damages: list[Damage]) -> None:
+        spots = sorted((damage.offset, damage.offset + damage.length) for damage in damages)
+        self._starts = [start for start, _ in spots]
+        self._ends = [end for _, end in spots]
+
+    def hit(self, offset: int, length: int) -> bool:
+        """Whether a line has a byte in one of them."""
+        before = bisect_right(self._starts, offset + length - 1)
+        return before > 0 and self._ends[before - 1] > offset
+
+
+def _survey(segment: Segment, damages: list[Damage]) -> Iterator[int]:
+    """Read a segment whole, yielding now and then the bytes read."""
+    cost = 0
+    for _, line, _ in sound_lines(segment.opened(), segment.size, damages):
+        cost += len(line)
+        if cost >= STEP_BYTES:
+            yield cost
+            cost = 0
+    yield cost
