@@ -28,6 +28,7 @@ from kvnode.core.messages import (
 )
 from kvnode.errors import MismatchError
 from tests.simulation.events import Events
+from tests.simulation.holds import Chosen, Hold, Packet
 from tests.simulation.worker import SimWorker
 
 DELAY_MS = 3
@@ -87,6 +88,7 @@ class Network:
         self._workers = workers
         self._links: dict[tuple[int, int], Link] = {}
         self._cut: set[tuple[int, int]] = set()
+        self._holds: list[Hold] = []
 
     def watch(self) -> list[tuple[int, int, Request]]:
         """Return a list to which every request that is sent from now on is added, with both ends."""
@@ -103,6 +105,12 @@ class Network:
         """Let nothing pass between two workers."""
         self.cut(one, other)
         self.cut(other, one)
+
+    def hold(self, chosen: Chosen, *, copying: bool = False) -> Hold:
+        """Keep messages that are sent from now on and chosen, until they are released or dropped."""
+        hold = Hold(chosen, copying=copying)
+        self._holds.append(hold)
+        return hold
 
     def mend(self, source: int, target: int) -> None:
         """End the cut from one worker to another."""
@@ -213,6 +221,9 @@ class Network:
             link.owner.machine.reply(link.peer.number, reply)
 
     def _travel(self, link: Link, pipe: Pipe, message: Message, arrived: Callable[[], None]) -> None:
+        packet = Packet(*self._ends(link, pipe), message)
+        if any(hold.takes(packet, arrived) for hold in self._holds):
+            return
         stream = _STREAMS.get(type(message), "")
         if self.drop_share and self._random.random() < self.drop_share:
             self._lose(link, stream)
@@ -246,9 +257,13 @@ class Network:
             self._events.after(self._delay(), partial(self._break, link))
 
     def _is_stalled(self, link: Link, pipe: Pipe) -> bool:
-        ends = (link.owner, link.peer) if pipe is link.there else (link.peer, link.owner)
         gone = not link.peer.up or link.peer.life != link.lives[1]
-        return gone or (ends[0].number, ends[1].number) in self._cut
+        return gone or self._ends(link, pipe) in self._cut
+
+    @staticmethod
+    def _ends(link: Link, pipe: Pipe) -> tuple[int, int]:
+        ends = (link.owner.number, link.peer.number)
+        return ends if pipe is link.there else ends[::-1]
 
     def _break_if_stalled(self, link: Link, pipe: Pipe) -> None:
         if pipe.stalled:
@@ -266,8 +281,7 @@ class Network:
     def _extra_delay(self, link: Link, pipe: Pipe) -> int:
         delay_ms = 0
         if self.slow_ms:
-            ends = (link.owner.number, link.peer.number)
-            delay_ms = self.slow_ms.get(ends if pipe is link.there else ends[::-1], 0)
+            delay_ms = self.slow_ms.get(self._ends(link, pipe), 0)
         if self.straggler_share and self._random.random() < self.straggler_share:
             delay_ms += self._random.randrange(self.straggler_ms)
         if delay_ms:

@@ -41,6 +41,7 @@ class SimWorker:
         self.paused = False
         self.life = 0
         self.sync_ms = SYNC_MS
+        self.syncs_held = False
         self.clock_rate = 1.0
         self.power = PowerSwitch()
         self._clock_offset_ms = 0.0
@@ -64,7 +65,7 @@ class SimWorker:
         """Open the disk and begin, as a process that has never been before; False if the power went again."""
         self.up = True
         self.life += 1
-        self._flush_due = self._sync_due = False
+        self._flush_due = self._sync_due = self.syncs_held = False
         try:
             self._open()
         except PowerCutError:
@@ -139,6 +140,15 @@ class SimWorker:
         backlog, self._backlog = self._backlog, []
         for take, arguments in backlog:
             self.take(take, *arguments)
+
+    def hold_syncs(self) -> None:
+        """Let nothing become durable until ``release_syncs``, or ever if it crashes first."""
+        self.syncs_held = True
+
+    def release_syncs(self) -> None:
+        """Make durable what has waited."""
+        self.syncs_held = self._sync_due = False
+        self._sync_later(0)
 
     # --- time -------------------------------------------------------------------------------------
 
@@ -258,6 +268,8 @@ class SimWorker:
             self._later(delay_ms, self._sync)
 
     def _sync(self) -> None:
+        if self.syncs_held:
+            return
         self._sync_due = False
         self.store.committer.step()
         if self.store.durable_lsn < self.store.appended_lsn or self.store.full:
