@@ -34,8 +34,8 @@ up: .venv/.kvnode $(DASHBOARD) ## run a controller and four workers on this mach
 test: test-setup ## run all tests: the five systemd hosts and the browser too, as root on Debian
 	@$(BIN)/python -m pytest
 
-test-quick: .venv/.dev .venv/.kvnode ## run the tests that need neither hosts nor a browser
-	@$(BIN)/python -m pytest -m "not hosts and not dashboard"
+test-quick: .venv/.dev .venv/.kvnode ## run the tests that start no processes: a minute or two
+	@$(BIN)/python -m pytest -m "unit or simulation"
 
 test-setup: packages .venv/.dev .venv/.kvnode $(DASHBOARD)
 	@$(NPM) --silent test

@@ -17,10 +17,11 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.support.cluster import Cluster
+from tests.support.load import Load
 from tests.support.waiting import eventually
 
 SECONDS = 5.0
-ROUNDS = 5
+ROUNDS = 10
 PATIENCE_S = 60.0
 KEYS = 256
 VALUE = "x" * 98
@@ -86,13 +87,14 @@ async def _measure(cluster: Cluster, figures: Figures) -> None:
         return all(reply.status == 200 for reply in statuses)
 
     takeovers, returns = [], []
-    for _ in range(ROUNDS):
-        cluster.kill(1)
-        takeovers.append(await _seconds_until(all_writable))
-        cluster.start(1)
-        returns.append(await _seconds_until(lambda: cluster.is_ready([1])))
-        await cluster.wait_ready()
-    figures.add(f"kill -9 until {KEYS} keys of all partitions were written again", _spread(takeovers))
+    async with Load(cluster, [3, 4]):
+        for _ in range(ROUNDS):
+            cluster.kill(1)
+            takeovers.append(await _seconds_until(all_writable))
+            cluster.start(1)
+            returns.append(await _seconds_until(lambda: cluster.is_ready([1])))
+            await cluster.wait_ready()
+    figures.add(f"kill -9 under load until {KEYS} keys of all partitions were written", _spread(takeovers))
     figures.add("start of the killed worker until caught up", _spread(returns))
 
 

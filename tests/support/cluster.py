@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -22,6 +23,8 @@ CONTROLLER = 0
 FIRST_BASE = 20_000
 BASES = 300
 START_S = 30.0
+DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
+"""Nodes do not outlive the tests, however those end."""
 
 
 def quote_key(key: str) -> str:
@@ -94,15 +97,27 @@ class Cluster:
 
     def start(self, number: int) -> None:
         """Start a node that is not running."""
-        node = self.node(number)
         with self.log_path(number).open("ab") as log:
             self._processes[number] = subprocess.Popen(
-                [sys.executable, "-m", "kvnode", node.role, "--config", str(node.config)],
+                [*DIE_WITH_PARENT, *self._command(number)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+
+    async def try_again(self, number: int) -> tuple[int, str]:
+        """Start a node's command a second time; return its exit code and what it wrote to stderr."""
+        again = await asyncio.create_subprocess_exec(
+            *self._command(number), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        _, complaint = await asyncio.wait_for(again.communicate(), START_S)
+        assert again.returncode is not None
+        return again.returncode, complaint.decode()
+
+    def _command(self, number: int) -> list[str]:
+        node = self.node(number)
+        return [sys.executable, "-m", "kvnode", node.role, "--config", str(node.config)]
 
     def signal(self, number: int, what: signal.Signals) -> None:
         """Send a signal to a node's process."""
