@@ -19,7 +19,11 @@ CLEANING_TRIES = 20
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """How much is done. ``rate``: operations a second over all clients at the most."""
+    """How much is done. ``rate``: operations a second over all clients at the most.
+
+    Several workloads on the same keys make one history when each counts its clients on from
+    ``first_client``, has a ``seed`` of its own, and is run with the same ``began_ns``.
+    """
 
     urls: tuple[str, ...]
     prefix: str
@@ -28,6 +32,7 @@ class Plan(msgspec.Struct, frozen=True):
     rate: float = 500.0
     timeout_s: float = 5.0
     seed: int = 1
+    first_client: int = 0
 
 
 class Workload:
@@ -42,13 +47,19 @@ class Workload:
         self._on_op = on_op
         self._values = 0
 
-    async def run(self, until: Callable[[], bool]) -> None:
-        """Work until told to stop; operations under way are finished first."""
+    async def run(self, until: Callable[[], bool], began_ns: int | None = None) -> None:
+        """Work until told to stop; operations under way are finished first.
+
+        ``began_ns`` of the monotonic clock is the history's time 0: now, unless it is given.
+        """
         plan = self.plan
-        began_ns = time.monotonic_ns()
+        began_ns = time.monotonic_ns() if began_ns is None else began_ns
+        numbers = range(plan.first_client, plan.first_client + plan.clients)
         async with open_session(plan.timeout_s) as session:
-            clients = [RecordingClient(number, session, began_ns) for number in range(plan.clients)]
-            work = [self._work(number, client, until) for number, client in enumerate(clients)]
+            clients = [RecordingClient(number, session, began_ns) for number in numbers]
+            work = [
+                self._work(number, client, until) for number, client in zip(numbers, clients, strict=True)
+            ]
             await asyncio.gather(*work)
 
     async def clean(self) -> bool:
@@ -71,9 +82,11 @@ class Workload:
         while not until():
             began_s = time.monotonic()
             op = await self._operation(client, random)
-            self._take(op)
-            if op.told in {Told.NOT_DONE, Told.UNKNOWN}:
+            failed = op.told in {Told.NOT_DONE, Told.UNKNOWN}
+            if failed:
                 self.complaint = client.complaint
+            self._take(op)
+            if failed:
                 await asyncio.sleep(AFTER_FAILURE_S)
             spent_s = time.monotonic() - began_s
             await asyncio.sleep(max(0.0, pause_s * 2 * random.random() - spent_s))
