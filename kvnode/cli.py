@@ -13,13 +13,19 @@ from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
 
+import msgspec
 import typer
 from rich.console import Console
 
 from kvnode.config import NodeConfig, load_controller_config, load_worker_config, warnings
-from kvnode.errors import ConfigError, LockedError, PeerError
+from kvnode.errors import ConfigError, LockedError, PeerError, StorageError
 from kvnode.local.cluster import run_up
 from kvnode.local.plan import UpOptions
+from kvnode.logs import silenced
+from kvnode.storage.disk import PosixDisk, ReadOnlyDisk
+from kvnode.storage.findings import FolderReport, Severity
+from kvnode.storage.fsck import check_folder
+from kvnode.storage.repair import repair_folder
 from kvnode.verify import command
 
 EX_UNAVAILABLE: Final = 69
@@ -120,6 +126,30 @@ def check_config(file: Annotated[Path, typer.Argument(help="A worker's or the co
 
 
 @app.command()
+def fsck(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A stopped worker's data folder.")],
+    *,
+    repair: Annotated[bool, typer.Option("--repair", help="Set damaged parts aside.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Check a stopped worker's data folder; exit with 0: in order, 1: findings, 74: it cannot be used."""
+    try:
+        with silenced():
+            if repair:
+                report = repair_folder(PosixDisk(_existing(directory)), str(directory))
+            else:
+                report = check_folder(ReadOnlyDisk(directory), str(directory))
+    except (StorageError, OSError) as error:
+        _fail(error, EX_IOERR)
+    if as_json:
+        typer.echo(msgspec.json.encode({**msgspec.to_builtins(report), "verdict": report.verdict()}))
+    else:
+        _print_report(report)
+    worst = report.worst()
+    raise typer.Exit(EX_IOERR if worst is Severity.FATAL else int(worst is not None))
+
+
+@app.command()
 def version() -> None:
     """Print the release."""
     typer.echo(metadata.version("kvnode"))
@@ -137,6 +167,24 @@ def _load_any(file: Path) -> NodeConfig:
     except (OSError, ValueError):
         tables = {}  # the loader says what is wrong
     return load_controller_config(file) if "controller" in tables else load_worker_config(file)
+
+
+def _existing(directory: Path) -> Path:
+    """Return a folder that is there: a repair must not make one. Raises StorageError."""
+    if not directory.is_dir():
+        raise StorageError(f"{directory}: there is no such folder")
+    return directory
+
+
+def _print_report(report: FolderReport) -> None:
+    """Print a report for a person."""
+    for finding in report.findings:
+        typer.echo(str(finding))
+    counts = msgspec.structs.asdict(report.counts)
+    typer.echo(", ".join(f"{value} {name.replace('_', ' ')}" for name, value in counts.items()))
+    for line in report.repaired:
+        typer.echo(f"repaired: {line}")
+    typer.echo(f"{report.folder}: {report.verdict()}")
 
 
 def _seconds(text: str) -> float | None:

@@ -13,7 +13,7 @@ import sys
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Protocol, cast
@@ -169,6 +169,17 @@ def configure(
     )
     _route_libraries(LibraryHandler(renderer, sink), LEVELS[level])
     _catch_uncaught()
+
+
+@contextlib.contextmanager
+def silenced() -> Iterator[None]:
+    """Log nothing meanwhile: for commands that answer a person in words."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
 
 
 def get_logger(**bound: object) -> FilteringBoundLogger:

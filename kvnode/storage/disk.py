@@ -146,14 +146,7 @@ class PosixDisk:
 
     def lock(self) -> None:
         """Keep every other process off the folder. Raises LockedError when one has it."""
-        lock = os.open(self._folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = os.pread(lock, 32, 0).decode("ascii", "replace").strip() or "unknown"
-            os.close(lock)
-            raise LockedError(f"{self._folder}: in use by another process ({holder})") from error
-        self._lock = lock
+        lock = self._lock = _take_lock(self._folder / LOCK_NAME, os.O_RDWR | os.O_CREAT)
         os.ftruncate(lock, 0)
         with contextlib.suppress(OSError):  # a full disk: the number only helps whoever is refused
             os.pwrite(lock, b"%d\n" % os.getpid(), 0)
@@ -199,6 +192,49 @@ class PosixDisk:
         except OSError as error:
             raise _named(error, str(self._folder)) from None
         return found.f_bavail * found.f_frsize
+
+
+class ReadOnlyDisk(PosixDisk):
+    """A folder that is only looked at: nothing in it is made, changed or removed, the lock file neither."""
+
+    def __init__(self, folder: Path | str) -> None:
+        if not Path(folder).is_dir():
+            raise StorageError(f"{folder}: there is no such folder")
+        super().__init__(folder)
+
+    def lock(self) -> None:
+        """Keep every other process off the folder. Raises LockedError when one has it."""
+        path = self._folder / LOCK_NAME
+        if path.exists():
+            self._lock = _take_lock(path, os.O_RDONLY)
+
+    def create(self, name: str) -> PosixFile:
+        """Refuse."""
+        raise StorageError(f"{name}: the folder is only looked at")
+
+    def open(self, name: str) -> PosixFile:
+        """Open a file that exists, to read. Raises FileNotFoundError."""
+        return PosixFile(name, os.open(self._folder / name, os.O_RDONLY | os.O_CLOEXEC))
+
+    def rename(self, old: str, new: str) -> None:
+        """Refuse."""
+        raise StorageError(f"{old} to {new}: the folder is only looked at")
+
+    def remove(self, name: str) -> None:
+        """Refuse."""
+        raise StorageError(f"{name}: the folder is only looked at")
+
+
+def _take_lock(path: Path, flags: int) -> int:
+    """Open a lock file and take the lock. Raises LockedError."""
+    lock = os.open(path, flags | os.O_CLOEXEC, _FILE_MODE)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = os.pread(lock, 32, 0).decode("ascii", "replace").strip() or "unknown"
+        os.close(lock)
+        raise LockedError(f"{path.parent}: in use by another process ({holder})") from error
+    return lock
 
 
 def _named(error: OSError, name: str) -> OSError:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from enum import Enum
 from zlib import crc32
 
 import structlog
 
-from kvnode.errors import DamageError
+from kvnode.errors import DamageError, StorageError
 from kvnode.storage.disk import Disk, File
 from kvnode.storage.lines import (
     FORMAT,
@@ -35,6 +36,19 @@ _BUFFER_BYTES = 1 << 16
 _END_BYTES = 256
 
 _log = structlog.get_logger(__name__)
+
+
+class StaleHintError(LineError):
+    """A hint file is sound, but not this segment's as it is now."""
+
+
+class HintState(Enum):
+    """What can be said of a segment's hint file."""
+
+    WHOLE = "whole"
+    MISSING = "missing"
+    STALE = "stale"
+    DAMAGED = "damaged"
 
 
 class HintWriter:
@@ -120,16 +134,34 @@ def write_hint(disk: Disk, segment: Segment) -> Iterator[int]:
 def read_hint(disk: Disk, number: int, segment_bytes: int) -> Iterator[Line] | None:
     """Return the lines of a segment's hint file, or None if there is none to be trusted."""
     name = hint_name(number)
-    if name not in disk.names():
+    try:
+        file = disk.open(name)
+    except FileNotFoundError:
         return None
-    file = disk.open(name)
     try:
         size = _checked_size(file, number, segment_bytes)
-    except LineError as error:
+    except (LineError, DamageError) as error:
         file.close()
-        _log.warning("hint_refused", file=name, reason=str(error))
+        _log.info("hint_refused", file=name, reason=str(error))
         return None
     return _lines(file, size)
+
+
+def hint_state(disk: Disk, number: int, segment_bytes: int) -> HintState:
+    """Return whether a segment's hint file can be trusted."""
+    try:
+        file = disk.open(hint_name(number))
+    except FileNotFoundError:
+        return HintState.MISSING
+    try:
+        _checked_size(file, number, segment_bytes)
+    except StaleHintError:
+        return HintState.STALE
+    except (LineError, DamageError):
+        return HintState.DAMAGED
+    finally:
+        file.close()
+    return HintState.WHOLE
 
 
 def _lines(file: File, size: int) -> Iterator[Line]:
@@ -137,9 +169,17 @@ def _lines(file: File, size: int) -> Iterator[Line]:
     try:
         for offset, line in split_lines(file, size):
             if offset:
-                yield decode(line)
+                yield _decoded(file.name, line)
     finally:
         file.close()
+
+
+def _decoded(name: str, line: bytes) -> Line:
+    """Decode a line of a hint file that was checked as a whole. Raises StorageError."""
+    try:
+        return decode(line)
+    except LineError as error:
+        raise StorageError(f"{name}: {error} (written by a later release?)") from error
 
 
 def _checked_size(file: File, number: int, segment_bytes: int) -> int:
@@ -148,15 +188,18 @@ def _checked_size(file: File, number: int, segment_bytes: int) -> int:
     tail = file.read(max(0, size - _END_BYTES), _END_BYTES)
     end = tail[tail.rfind(b"\n", 0, -1) + 1 :]
     last = decode(end)
-    if not isinstance(last, HintEndLine) or last.bytes != segment_bytes:
-        raise LineError("it does not speak for the whole segment")
+    if not isinstance(last, HintEndLine):
+        raise LineError("it does not end as it should")
+    if last.bytes != segment_bytes:
+        raise StaleHintError(f"it speaks for {last.bytes} bytes, and the segment has {segment_bytes}")
     size -= len(end)
     total = 0
     for offset in range(0, size, _BUFFER_BYTES):
         total = crc32(file.read(offset, min(_BUFFER_BYTES, size - offset)), total)
     if total != last.sum:
         raise LineError("the checksum of the whole is wrong")
-    first = decode(next(line for _, line in split_lines(file, size)))
+    _, line = next(split_lines(file, size), (0, b""))
+    first = decode(line)
     if not isinstance(first, HintLine) or (first.format, first.segment) != (FORMAT, number):
-        raise LineError("it is of another segment or format")
+        raise StaleHintError("it is of another segment or format")
     return size

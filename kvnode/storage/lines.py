@@ -23,6 +23,10 @@ from kvnode.core.versions import Ballot, Version
 FORMAT = 1
 """The version of the log's format; a segment of another is refused."""
 
+MAX_KEY_BYTES = 1024
+MAX_LINE_BYTES = 9 << 20
+"""No longer is any line that a worker writes: a value of 8 MiB at most, its key, and the rest."""
+
 _CRC = b',"crc":'
 _encode_text = msgspec.json.Encoder().encode
 

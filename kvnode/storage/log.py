@@ -90,6 +90,12 @@ class Log:
             raise DamageError(file.name, offset, f"the file ends before the line's {length} bytes")
         return line
 
+    def begin(self) -> None:
+        """Begin a segment, so that older ones are not needed for the partitions' states."""
+        with self.lock:
+            if not self.begun:
+                self._rotate()
+
     def take_number(self) -> int:
         """Return a number for a new segment. The caller holds the lock."""
         self._newest += 1

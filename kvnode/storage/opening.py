@@ -103,10 +103,10 @@ def mend_tail(disk: Disk, file: File) -> None:
     """
     offset, last = deque(split_lines(file, file.size()), maxlen=1)[0]
     if not last.endswith(b"\n"):
-        if _is_whole(last + b"\n"):
+        if is_whole(last + b"\n"):
             file.write(offset + len(last), b"\n")
             _log.warning("log_tail_completed", file=file.name, offset=offset)
-        elif not any(_is_whole(last[: found.end()] + b"\n") for found in _CRC_END.finditer(last)):
+        elif not goes_on(last):
             file.truncate(offset)
             _log.warning("log_tail_cut", file=file.name, offset=offset, cut_bytes=len(last))
     file.sync()
@@ -191,7 +191,12 @@ def _check_list(opened: Opened, headers: dict[int, HeaderLine], replaced: set[in
             opened.damages.append(Damage(name, 0, 0, size, "the file is missing"))
 
 
-def _is_whole(line: bytes) -> bool:
+def goes_on(piece: bytes) -> bool:
+    """Whether a piece without its line break holds a whole line, and more."""
+    return any(is_whole(piece[: found.end()] + b"\n") for found in _CRC_END.finditer(piece))
+
+
+def is_whole(line: bytes) -> bool:
     """Whether a line's checksum holds."""
     try:
         check(line)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from kvnode.core.identity import Identity
 from kvnode.errors import DamageError, StorageError
 from kvnode.storage.disk import File
-from kvnode.storage.lines import FORMAT, HeaderLine, Line, LineError, decode, encode_struct
+from kvnode.storage.lines import FORMAT, MAX_LINE_BYTES, HeaderLine, Line, LineError, decode, encode_struct
 
 TEMPORARY = ".tmp"
 DAMAGED = ".damaged"
@@ -111,7 +111,10 @@ def encode_header(
 
 
 def split_lines(file: File, size: int) -> Iterator[tuple[int, bytes]]:
-    """Yield (offset, line) for the first ``size`` bytes of a file; only the last may lack its break."""
+    """Yield (offset, line) for the first ``size`` bytes of a file.
+
+    Only the last may lack its break, and what is longer than any line comes in pieces.
+    """
     rest, position = b"", 0
     while position < size:
         data = file.read(position, min(_READ_BYTES, size - position))
@@ -124,6 +127,9 @@ def split_lines(file: File, size: int) -> Iterator[tuple[int, bytes]]:
             yield offset, line + b"\n"
             offset += len(line) + 1
         position += len(data)
+        if len(rest) > MAX_LINE_BYTES:
+            yield position - len(rest), rest
+            rest = b""
     if rest:
         yield size - len(rest), rest
 

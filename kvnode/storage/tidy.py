@@ -98,7 +98,7 @@ class Tidier:
                 key=lambda segment: segment.place,
             )
             begun = self._log.begun
-            damaged = [s for s in at_rest if s.damaged and not s.kept] if begun else []
+            damaged = [s for s in at_rest if s.damaged and not s.kept]
             inputs = choose(at_rest, self._log.segment_bytes) if begun else []
         if damaged:
             return self._mend(damaged[0])
@@ -118,6 +118,7 @@ class Tidier:
 
     def _mend(self, segment: Segment) -> Iterator[int]:
         """Deal with a damaged segment."""
+        self._log.begin()
         yield from self._mender.mend(segment)
         if segment.number in self._log.retired:
             self._expiring.append((self._clock() + GRACE_S, [segment.number]))
