@@ -17,7 +17,7 @@ from zlib import crc32
 
 import msgspec
 
-from kvnode.core.records import Record
+from kvnode.core.records import Entry, Record
 from kvnode.core.versions import Ballot, Version
 
 FORMAT = 1
@@ -161,6 +161,13 @@ def encode_head(record: Record) -> bytes:
     else:
         head += b',"prev":[%d,%d,%d]' % record.previous
     return head + b',"c":1' if record.copied else head
+
+
+def head_of(partition: int, key: str, entry: Entry) -> bytes:
+    """Return what the line of an entry with a value begins with."""
+    return encode_head(
+        Record(partition, key, entry.accepted, entry.version, entry.previous, b"", entry.copied)
+    )
 
 
 def encode_record(record: Record) -> bytes:

@@ -21,10 +21,10 @@ from kvnode.storage.keydir import digest_of, pack, place_of, scan, unpack
 from kvnode.storage.lines import (
     LineError,
     encode_floor,
-    encode_head,
     encode_promise,
     encode_record,
     encode_voting,
+    head_of,
     value_of,
 )
 from kvnode.storage.log import Log
@@ -163,9 +163,7 @@ class Store:
         try:
             line = self._log.read(entry.segment, entry.offset, entry.length)
             if line is not None:
-                return value_of(
-                    line, encode_head(Record(partition, key, *entry.rank, entry.previous, b"", entry.copied))
-                )
+                return value_of(line, head_of(partition, key, entry))
         except (DamageError, LineError) as error:
             self._mender.found(partition, key, entry)
             if isinstance(error, DamageError):
