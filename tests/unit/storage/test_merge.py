@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 import structlog
@@ -18,6 +20,7 @@ from kvnode.storage.tidy import GRACE_S
 from tests.unit.storage.support import Crash, Faults, commit, open_store, partly, record, state_of, tidy
 
 SEGMENT_BYTES = 2_000
+BUSY_BYTES = 700
 
 
 def used_store(disk: MemoryDisk) -> Store:
@@ -81,6 +84,52 @@ def test_a_crash_at_any_step_loses_nothing() -> None:
                 assert not [name for name in disk.names() if name.endswith(".tmp")]
         at += 1
     assert at > 10
+
+
+def work(store: Store, note: Callable[[], None] = lambda: None) -> None:
+    """Write, delete, forget, commit and tidy, so that segments roll, merge and get their hint files."""
+    for seq in range(1, 46):
+        partition, key = seq % 2, f"k{seq * 7 % 11}"
+        if seq % 23 == 0:
+            store.raise_floor(partition, Version(1, 1, seq), Version(1, 1, seq - 2))
+        elif seq % 17 == 0:
+            store.promise(partition, Ballot(seq, 1))
+        else:
+            store.append(record(key, seq, None if seq % 4 == 0 else b'"%d"' % seq, partition=partition))
+        note()
+        if seq % 5 == 0:
+            commit(store)
+            for _ in range(seq % 12):
+                store.tidier.step()
+    commit(store)
+    tidy(store)
+
+
+def test_a_crash_at_any_step_of_a_busy_store_loses_nothing() -> None:
+    """Before each operation on the disk, of the writer or in the background: what was durable is there."""
+    disk = MemoryDisk()
+    store = open_store(disk, segment_bytes=BUSY_BYTES)
+    states = [state_of(store)]
+    faults = disk.fault = Faults()
+    work(store, lambda: states.append(state_of(store)))
+    kinds = {(operation, name.rsplit(".", 1)[-1]) for operation, name in faults.operations}
+    assert {("rename", "jsonl"), ("rename", "hint"), ("remove", "jsonl"), ("create", "jsonl")} <= kinds
+    for at in range(len(faults.operations)):
+        survives = (lambda _: 0, lambda count: count, partly(at))[at % 3]
+        disk = MemoryDisk()
+        store = open_store(disk, segment_bytes=BUSY_BYTES)
+        disk.fault = Faults(at)
+        with suppress(Crash):
+            work(store)
+        durable = store.durable_lsn
+        disk.crash(survives)
+        disk.fault = None
+        again = open_store(disk, segment_bytes=BUSY_BYTES)
+        state = state_of(again)
+        assert state in states[durable:], at
+        tidy(again)
+        disk.crash()
+        assert state_of(open_store(disk, segment_bytes=BUSY_BYTES)) == state, at
 
 
 def test_a_merge_waits_until_what_killed_a_line_is_durable() -> None:
