@@ -141,7 +141,12 @@ async def _watchdog() -> AsyncIterator[None]:
         task.cancel()
 
 
-def _open_store(config: WorkerConfig, durable: Callable[[int], None], ending: Ending) -> Store:
+def _open_store(
+    config: WorkerConfig,
+    durable: Callable[[int], None],
+    damaged: Callable[[frozenset[int]], None],
+    ending: Ending,
+) -> Store:
     folder = Path(config.worker.data_dir)
     folder.mkdir(parents=True, exist_ok=True)
     return Store.open(
@@ -151,6 +156,7 @@ def _open_store(config: WorkerConfig, durable: Callable[[int], None], ending: En
         segment_bytes=config.limits.segment_bytes,
         on_durable=durable,
         on_failure=ending.failed,
+        on_damage=damaged,
         upkeep=Upkeep(config.limits.reserve_bytes, config.limits.scrub_bytes_per_s),
     )
 
@@ -163,7 +169,11 @@ async def _worker(config: WorkerConfig, logs: LogBuffer) -> None:
         if host is not None:
             host.durable(lsn)
 
-    store = _open_store(config, durable, ending)
+    def damaged(partitions: frozenset[int]) -> None:
+        if host is not None:
+            host.damaged(partitions)
+
+    store = _open_store(config, durable, damaged, ending)
     try:
         release = metadata.version("kvnode")
         host = WorkerHost(config, store, logs, release=release, failed=ending.failed)

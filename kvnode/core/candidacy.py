@@ -29,13 +29,17 @@ class Candidacy:
         if worker == self._ctx.worker:
             return not self.draining
         peer = self._peers[worker]
-        votes = peer.ready or (peer.hello is not None and peer.hello.voting)
-        return peer.live and votes and not peer.draining
+        return peer.live and not (peer.rebuilding or peer.draining)
 
     def first(self, partition: int) -> int:
         """Return the first worker of the preference list that may lead (0: none)."""
         replicas = self._ctx.ring.preference_list(partition)
         return next((worker for worker in replicas if self.may_lead(worker)), 0)
+
+    def first_other(self, partition: int) -> int:
+        """Return the first worker but this one that may lead (0: none)."""
+        replicas = self._ctx.ring.preference_list(partition)
+        return next((w for w in replicas if w != self._ctx.worker and self.may_lead(w)), 0)
 
     def has_quorum(self, partition: int) -> bool:
         """Whether a majority of the replicas is live."""

@@ -117,6 +117,9 @@ class Confirmations:
                     self._confirm(read, worker)
             elif refusal.promised > lead[1] and self.watcher is not None:
                 self.watcher.overtaken(refusal, worker)
+            else:
+                for read in waiting:
+                    self._ask(read, self._others(lead[0]))
 
     def _confirm(self, waiting: Waiting, worker: int) -> None:
         waiting.confirmed.add(worker)

@@ -62,11 +62,15 @@ class DurabilityQueue:
 
 
 class Context:
-    """The shared part. ``now_ms`` is monotonic and set by whoever drives; ``random`` yields 0 ≤ x < 1."""
+    """The shared part. ``now_ms`` is monotonic and set by whoever drives; ``random`` yields 0 ≤ x < 1.
+
+    Whoever cannot read what the index says is there adds the partition to ``damaged`` and declines.
+    """
 
     __slots__ = (
         "_number",
         "bounds",
+        "damaged",
         "durability",
         "held",
         "journal",
@@ -101,6 +105,7 @@ class Context:
         self.held = frozenset(ring.held_by(worker))
         self.now_ms = 0
         self.on_append: Callable[[Record], None] | None = None
+        self.damaged: set[int] = set()
         self.quorum = len(ring.preference_list(0)) // 2 + 1
         self._number = 0
 

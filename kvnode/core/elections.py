@@ -123,15 +123,20 @@ class Elections:
 
     def drop_all(self) -> None:
         """End all elections; what waits for them is declined."""
-        elections, self._open = self._open, {}
-        for election in elections.values():
-            for pending in election.parked:
-                pending.decline(0)
+        for partition in list(self._open):
+            self.drop(partition)
 
-    def forget_votes(self, worker: int) -> None:
-        """Discount what an earlier disk of a worker has promised."""
-        for election in self._open.values():
-            election.promises.pop(worker, None)
+    def drop(self, partition: int) -> None:
+        """End a partition's election, if there is one; what waits for it is declined."""
+        election = self._open.pop(partition, None)
+        for pending in () if election is None else election.parked:
+            pending.decline(0)
+
+    def forget_votes(self, worker: int, partition: int | None = None) -> None:
+        """Discount what a worker has promised, and may not know any more, for one partition or for all."""
+        for number, election in self._open.items():
+            if partition in (None, number):
+                election.promises.pop(worker, None)
 
     def tick(self, has_quorum: Callable[[int], bool]) -> None:
         """Give up where no majority can be reached; ask again where promises are missing."""

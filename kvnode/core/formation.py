@@ -39,6 +39,7 @@ class Formation:
         self._new_cluster_id = new_cluster_id
         self._asked_ms: dict[int, int] = {}
         self._founding = False
+        self._replaced: set[str] = set()
 
     @property
     def identity(self) -> Identity:
@@ -46,9 +47,12 @@ class Formation:
         return self._store.identity
 
     def check(self, theirs: Hello) -> None:
-        """Refuse a peer of another cluster, or a disk that is not the one noted for its worker.
+        """Refuse a peer of another cluster, or one with votes that its worker's present disk should have.
 
-        Only workers that share a partition with a rebuilt one have noted its disk.
+        A disk that is not the one noted here has been replaced, unless it votes in no partition that
+        is held here: then it is a newer one, which got its votes from others and has not asked us yet,
+        or it is blank. Both may come in: they get a vote of ours only by copying what we hold, after
+        we have noted them.
         """
         mine = self.identity
         if theirs.worker == mine.worker:
@@ -59,16 +63,13 @@ class Formation:
                 f"ours to {mine.cluster_id}"
             )
         noted = mine.roster.get(theirs.worker, "")
-        if (
-            theirs.voting
-            and noted
-            and noted != theirs.incarnation
-            and not self._ctx.held.isdisjoint(self._ctx.ring.held_by(theirs.worker))
-        ):
+        votes = self._ctx.ring.held_by(theirs.worker) if theirs.voting else theirs.votes_in
+        if noted not in ("", theirs.incarnation) and not self._ctx.held.isdisjoint(votes):
             raise MismatchError(
                 f"worker {theirs.worker}'s disk is incarnation {theirs.incarnation}, "
                 f"but {noted} is the one that votes"
             )
+        self._replaced.discard(theirs.incarnation)
 
     def tick(self) -> None:
         """Form a cluster if this is the moment, and tell blank peers of the one we are in."""
@@ -132,9 +133,15 @@ class Formation:
 
     def note_incarnation(self, worker: int, incarnation: str) -> bool:
         """Note, durably, which disk of a worker is the present one; True if that is news."""
-        if self.identity.roster.get(worker) == incarnation:
+        noted = self.identity.roster.get(worker, "")
+        if noted == incarnation:
             return False
+        self._replaced.add(noted)
         roster = {**self.identity.roster, worker: incarnation}
         self._store.write_identity(msgspec.structs.replace(self.identity, roster=roster))
         self._ctx.outbox.note("incarnation_noted", peer=worker, incarnation=incarnation)
         return True
+
+    def replaced(self, sender: Hello) -> bool:
+        """Whether the disk behind an open link has been replaced since that link was opened."""
+        return sender.incarnation in self._replaced

@@ -51,8 +51,13 @@ class HandOvers:
                     self._go_on(partition, leadership)
 
     def drop(self, partition: int) -> None:
-        """Forget a hand-over: another worker leads already."""
+        """Forget a hand-over: this worker does not lead any more."""
         self._under_way.pop(partition, None)
+
+    def give(self, partition: int, successor: int) -> None:
+        """Ask a worker to lead a partition that this one has stopped to lead."""
+        message = HandOver(self._ctx.number(), [partition])
+        self._calls.ask(successor, message, lambda _worker, _reply: None)
 
     @property
     def done(self) -> bool:
@@ -86,8 +91,7 @@ class HandOvers:
         if leadership.idle:
             del self._under_way[partition]
             self._released(partition, successor)
-            message = HandOver(self._ctx.number(), [partition])
-            self._calls.ask(successor, message, lambda _worker, _reply: None)
+            self.give(partition, successor)
         elif not self._candidacy.draining and self._ctx.now_ms - since_ms > self._ctx.timing.suspect_ms:
             del self._under_way[partition]
             leadership.closing = False

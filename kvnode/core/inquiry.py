@@ -17,9 +17,18 @@ from kvnode.core.messages import ReadStates, Refusal, Reply, StatesReply
 from kvnode.core.peers import Peers
 from kvnode.core.records import Record
 from kvnode.core.replica import load
-from kvnode.core.versions import Ballot, Version
+from kvnode.core.versions import NO_VERSION, Ballot, Version
+from kvnode.errors import DamageError
 
 State = tuple[Record | None, Version]
+
+
+class Deleted:
+    """The key was deleted, and that forgotten: what is left of it must not come back."""
+
+
+DELETED = Deleted()
+Again = Record | Deleted | None
 
 
 class Asking(msgspec.Struct, frozen=True):
@@ -37,13 +46,13 @@ class Asking(msgspec.Struct, frozen=True):
 class Inquiry:
     """The states of a key as told by its replicas. A reply counts for the worker that gave it, once.
 
-    ``found(inquiry, record)`` is called once: with the record that must be accepted again, or with
-    None when what stands here is committed.
+    ``found(inquiry, again)`` is called once: with the record that must be accepted again, with DELETED
+    when a new tombstone must be, or with None when what stands here is committed.
     """
 
     __slots__ = ("_asked_ms", "_asking", "_done", "_found", "_key", "_states")
 
-    def __init__(self, asking: Asking, key: str, found: Callable[[Inquiry, Record | None], None]) -> None:
+    def __init__(self, asking: Asking, key: str, found: Callable[[Inquiry, Again], None]) -> None:
         self._asking = asking
         self._key = key
         self._found = found
@@ -78,7 +87,12 @@ class Inquiry:
 
     def _tell_own(self) -> None:
         ctx, partition = self._asking.ctx, self._asking.partition
-        self._gather(ctx.worker, (load(ctx, partition, self._key), ctx.journal.floor(partition)))
+        try:
+            record = load(ctx, partition, self._key)
+        except DamageError:
+            ctx.damaged.add(partition)
+        else:
+            self._gather(ctx.worker, (record, ctx.journal.floor(partition)))
 
     def _answered(self, worker: int, reply: Reply | None) -> None:
         if not isinstance(reply, StatesReply) or self._done:
@@ -98,16 +112,21 @@ class Inquiry:
             self._found(self, newest_to_accept_again(self._states.values(), self._asking.ballot))
 
 
-def newest_to_accept_again(states: Iterable[State], ballot: Ballot) -> Record | None:
+def newest_to_accept_again(states: Iterable[State], ballot: Ballot) -> Again:
     """Return a majority's newest record, to be accepted under ``ballot``; None if it stands on all of it.
 
-    A tombstone stands, too, where the key is absent under a floor at or above its version.
+    A tombstone stands, too, where the key is absent under a floor at or above its version. A value is
+    DELETED by such an absence: a floor is raised when all replicas hold everything up to it, so that
+    nothing but a forgotten tombstone can have been held there last (only damage uncovers such a value).
     """
     states = tuple(states)
     found = [record for record, _ in states if record is not None]
     if not found:
         return None
     best = max(found, key=lambda record: (record.accepted, record.version))
+    absent_up_to = max((floor for record, floor in states if record is None), default=NO_VERSION)
+    if best.value is not None and best.version <= absent_up_to:
+        return DELETED
     if all(_stands(best, record, floor) for record, floor in states):
         return None
     return msgspec.structs.replace(best, accepted=ballot, copied=False)

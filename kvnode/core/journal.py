@@ -30,6 +30,10 @@ class Journal(Protocol):
     def full(self) -> bool:
         """Whether the disk lacks space: nothing may be accepted or promised until it has some again."""
 
+    @property
+    def losses(self) -> int:
+        """How often records were lost since the start: counted before the votes are given up for it."""
+
     def entry(self, partition: int, key: str) -> Entry | None:
         """Return the newest record of a key as an entry, durable or not."""
 
@@ -37,7 +41,10 @@ class Journal(Protocol):
         """Read an entry's JSON text (the entry is no tombstone). Raises DamageError."""
 
     def append(self, record: Record) -> int:
-        """Make ``record`` the newest of its key, in the index now and in the log later."""
+        """Make ``record`` the newest of its key, in the index now and in the log later.
+
+        A tombstone at or below what is forgotten takes the key out of the index.
+        """
 
     def promised(self, partition: int) -> Ballot:
         """Return the highest ballot promised (NO_BALLOT at first)."""
@@ -65,7 +72,7 @@ class Journal(Protocol):
         """Let the replica vote: it has copied what the others hold."""
 
     def clear_voting(self, partition: int) -> int:
-        """Give the right to vote up: something of the partition was lost."""
+        """Give the right to vote up: something of the partition was lost. Also done by the journal itself."""
 
     def tree(self, partition: int) -> HashTree:
         """Return the hash tree over the partition's entries; it follows every append."""

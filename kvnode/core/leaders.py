@@ -195,11 +195,24 @@ class Leaders:
                 self._candidacy.leader_lost(partition)
                 self._consider(partition)
 
-    def forget_votes(self, worker: int) -> None:
-        """Discount an earlier disk of a worker everywhere."""
-        for leadership in self.led.values():
-            leadership.forget_votes(worker)
-        self._elections.forget_votes(worker)
+    def forget_votes(self, worker: int, partition: int | None = None) -> None:
+        """Discount what a worker that has lost data knew, in one partition or in all."""
+        for number, leadership in self.led.items():
+            if partition in (None, number):
+                leadership.forget_votes(worker)
+                leadership.whole_followers.discard(worker)
+        self._elections.forget_votes(worker, partition)
+
+    def damaged(self, partition: int) -> None:
+        """Lead a partition no more, because records of it were lost here; somebody else should."""
+        self._elections.drop(partition)
+        self._hand_overs.drop(partition)
+        if partition in self.led:
+            successor = self._candidacy.first_other(partition)
+            self._release(partition, successor)
+            if successor:
+                self._hand_overs.give(partition, successor)
+        self.whole.discard(partition)
 
     # --- time and the end -------------------------------------------------------------------------
 

@@ -18,15 +18,17 @@ from kvnode.core.calls import Calls
 from kvnode.core.confirmations import Confirmations
 from kvnode.core.context import Context
 from kvnode.core.copies import Copies
-from kvnode.core.inquiry import Asking, Inquiry
+from kvnode.core.inquiry import Again, Asking, Inquiry
 from kvnode.core.messages import AcceptItem, Refusal
 from kvnode.core.operations import Kind, Outcome, Status
 from kvnode.core.peers import Peers
 from kvnode.core.pending import Pending
+from kvnode.core.readings import read_entry
 from kvnode.core.records import Entry, Record
 from kvnode.core.replica import load
 from kvnode.core.slots import Flight, Repair, Settle, Slot, Task
 from kvnode.core.versions import Ballot, Version
+from kvnode.errors import DamageError
 
 
 class Parts(msgspec.Struct, frozen=True):
@@ -158,17 +160,15 @@ class Leadership:
         live = self._parts.peers.live
         return 1 + sum(live(worker) for worker in self.others) >= self._ctx.quorum
 
-    def _read(self, key: str, entry: Entry | None) -> Outcome:
-        me = self._ctx.worker
-        if entry is None or entry.tombstone:
-            version = None if entry is None else entry.version
-            return Outcome(Status.ABSENT, version=version, node=me, leader=me)
-        value = self._ctx.journal.value(self.partition, key, entry)
-        return Outcome(Status.OK, version=entry.version, value=value, node=me, leader=me)
+    def _read(self, key: str, entry: Entry | None) -> Outcome | None:
+        return read_entry(self._ctx, self.partition, key, entry, leader=self._ctx.worker)
 
-    def _confirm(self, pending: Pending, outcome: Outcome) -> None:
-        lead = (self.partition, self.ballot)
-        self._parts.confirmations.join(pending, outcome, lead, self.others)
+    def _confirm(self, pending: Pending, outcome: Outcome | None) -> None:
+        if outcome is None:
+            pending.decline(0)
+        else:
+            lead = (self.partition, self.ballot)
+            self._parts.confirmations.join(pending, outcome, lead, self.others)
 
     # --- accepting a record on a majority ---------------------------------------------------------
 
@@ -218,7 +218,11 @@ class Leadership:
             )
 
     def _repair(self, key: str, slot: Slot, task: Repair) -> None:
-        record = load(self._ctx, self.partition, key)
+        try:
+            record = load(self._ctx, self.partition, key)
+        except DamageError:
+            self._ctx.damaged.add(self.partition)
+            return
         if record is None:
             self._fly(slot, self._flight(self._next_record(key, None, None)))
         elif record.accepted != self.ballot:
@@ -233,7 +237,7 @@ class Leadership:
         slot.inquiry = Inquiry(self._asking, key, partial(self._found, key))
         slot.inquiry.start()
 
-    def _found(self, key: str, inquiry: Inquiry, again: Record | None) -> None:
+    def _found(self, key: str, inquiry: Inquiry, again: Again) -> None:
         slot = self._slots.get(key)
         if slot is None or slot.inquiry is not inquiry or self.ended:
             return
@@ -242,7 +246,8 @@ class Leadership:
             self._note_settled(key)
             self._advance(key, slot)
         else:
-            self._fly(slot, self._flight(again))
+            record = again if isinstance(again, Record) else self._next_record(key, None, None)
+            self._fly(slot, self._flight(record))
 
     # --- time and the end -------------------------------------------------------------------------
 
@@ -264,13 +269,8 @@ class Leadership:
         slot.flight = None
         self._note_doubt(key)
         if flight.pending is not None:
-            flight.pending.answer(
-                Outcome(
-                    Status.UNKNOWN,
-                    leader=self._ctx.worker,
-                    reason="no majority has made it durable in time; it may be stored now or later",
-                )
-            )
+            reason = "no majority has made it durable in time; it may be stored now or later"
+            flight.pending.doubt(self._ctx.worker, reason)
 
     def forget_votes(self, worker: int) -> None:
         """Discount what an earlier disk of a worker has acknowledged or told."""
@@ -283,13 +283,8 @@ class Leadership:
         slots, self._slots = self._slots, {}
         for slot in slots.values():
             if slot.flight is not None and slot.flight.pending is not None:
-                slot.flight.pending.answer(
-                    Outcome(
-                        Status.UNKNOWN,
-                        leader=leader,
-                        reason="another leader took over before a majority was known to hold it",
-                    )
-                )
+                reason = "another leader took over before a majority was known to hold it"
+                slot.flight.pending.doubt(leader, reason)
             for task in slot.queue:
                 if isinstance(task, Pending):
                     task.decline(leader)

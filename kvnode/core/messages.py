@@ -19,9 +19,10 @@ class Hello(msgspec.Struct, frozen=True):
 
     ``process`` is made anew at each start: messages meant for an earlier process are dropped.
     ``incarnation`` names the data folder; ``cluster_id`` is empty before the cluster has formed.
-    ``layout`` is the digest of what places data. ``voting`` is false while a new or wiped disk is
-    being rebuilt. ``release`` is the software's version, ``protocol`` the oldest and newest wire
-    version that the sender speaks.
+    ``layout`` is the digest of what places data. ``voting`` is false while a disk that is new, wiped
+    or damaged is being rebuilt; ``votes_in`` are then the partitions in which it votes all the same.
+    ``release`` is the software's version, ``protocol`` the oldest and newest wire version that the
+    sender speaks.
     """
 
     worker: int
@@ -33,6 +34,7 @@ class Hello(msgspec.Struct, frozen=True):
     voting: bool
     release: str
     protocol: tuple[int, int]
+    votes_in: tuple[int, ...] = ()
 
 
 class AcceptItem(msgspec.Struct, frozen=True, gc=False):
@@ -50,14 +52,16 @@ class AcceptBatch(msgspec.Struct, frozen=True, gc=False):
 
 
 class Refusal(msgspec.Struct, frozen=True, gc=False):
-    """A partition's part of a message was refused: a higher ballot is promised, or there is no vote.
+    """A partition's part of a message was refused: for a higher promise, for want of a vote or of space.
 
-    ``promised`` is the replica's promise; ``voting`` is false where the replica is being rebuilt.
+    ``promised`` is the replica's promise; ``voting`` is false where the replica is being rebuilt,
+    ``full`` is true where its disk is full.
     """
 
     partition: int
     promised: Ballot
     voting: bool = True
+    full: bool = False
 
 
 class AcceptReply(msgspec.Struct, frozen=True, gc=False):
@@ -71,7 +75,9 @@ class ConfirmBatch(msgspec.Struct, frozen=True, gc=False):
     """Has any of these ballots been overtaken? Also the heartbeat, and then often without ballots.
 
     ``draining``: the sender is about to stop and should be sent nothing new. ``ready``: it is
-    caught up. ``agreed``: partitions that the sender leads and knows the receiver to hold whole.
+    caught up. ``rebuilding``: there are partitions in which it has no vote. ``full``: its disk is.
+    ``sees``: the workers that it holds for live. ``agreed``: partitions that the sender leads and
+    knows the receiver to hold whole.
     """
 
     number: int
@@ -79,13 +85,16 @@ class ConfirmBatch(msgspec.Struct, frozen=True, gc=False):
     draining: bool = False
     ready: bool = False
     agreed: list[int] = []
+    rebuilding: bool = False
+    full: bool = False
+    sees: tuple[int, ...] = ()
 
 
 class ConfirmReply(msgspec.Struct, frozen=True, gc=False):
     """No higher ballot was promised, except where ``refused``.
 
     ``quiet``: the replier knows that the other side drains, has nothing unanswered there and will
-    send nothing new. ``draining`` and ``ready`` speak of the replier.
+    send nothing new. The other flags speak of the replier, as in ConfirmBatch.
     """
 
     number: int
@@ -93,6 +102,9 @@ class ConfirmReply(msgspec.Struct, frozen=True, gc=False):
     draining: bool = False
     ready: bool = False
     quiet: bool = False
+    rebuilding: bool = False
+    full: bool = False
+    sees: tuple[int, ...] = ()
 
 
 class Attempt(msgspec.Struct, frozen=True, gc=False):
@@ -173,8 +185,8 @@ class Sync(msgspec.Struct, frozen=True, gc=False):
 
     Comparing: ``ballot`` is the leader's and ``buckets`` its 64 hashes; the replica lists what it
     holds in the buckets that differ. Copying: ``ballot`` is NO_BALLOT, ``buckets`` empty, and
-    ``incarnation`` names the disk being rebuilt, which the replica notes, durably, before it
-    answers with whole records. ``after`` pages through the keys.
+    ``incarnation`` names the disk being rebuilt, which the replica notes, durably, and whose earlier
+    acknowledgements it discounts, before it answers with whole records. ``after`` pages through the keys.
     """
 
     number: int

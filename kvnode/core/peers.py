@@ -26,7 +26,19 @@ class PeerWatcher(Protocol):
 class Peer:
     """What is known of one other worker. Times are the context's clock."""
 
-    __slots__ = ("draining", "heard_ms", "hello", "live", "live_since_ms", "quiet", "ready", "worker")
+    __slots__ = (
+        "draining",
+        "full",
+        "heard_ms",
+        "hello",
+        "live",
+        "live_since_ms",
+        "quiet",
+        "ready",
+        "rebuilding",
+        "sees",
+        "worker",
+    )
 
     def __init__(self, worker: int) -> None:
         self.worker = worker
@@ -37,6 +49,15 @@ class Peer:
         self.draining = False
         self.ready = False
         self.quiet = False
+        self.rebuilding = False
+        self.full = False
+        self.sees: frozenset[int] = frozenset()
+
+    def told(self, message: ConfirmBatch | ConfirmReply) -> None:
+        """Take what a heartbeat says of its sender."""
+        self.draining, self.ready = message.draining, message.ready
+        self.rebuilding, self.full = message.rebuilding, message.full
+        self.sees = frozenset(message.sees)
 
 
 class Peers:
@@ -65,6 +86,11 @@ class Peers:
         peer = self._peers.get(worker)
         return peer is None or peer.live
 
+    @property
+    def seen(self) -> tuple[int, ...]:
+        """The peers that are live."""
+        return tuple(peer.worker for peer in self._peers.values() if peer.live)
+
     def stable_ms(self, worker: int) -> int:
         """Return for how long a peer has been live."""
         peer = self._peers[worker]
@@ -74,7 +100,9 @@ class Peers:
         """Greet a peer's process: it is live, and its flags are not known yet."""
         peer = self._peers[hello.worker]
         peer.hello = hello
-        peer.draining = peer.ready = peer.quiet = False
+        peer.draining = peer.ready = peer.quiet = peer.full = False
+        peer.rebuilding = not hello.voting
+        peer.sees = frozenset()
         self._heard(peer)
 
     def link_down(self, worker: int) -> None:
@@ -86,13 +114,13 @@ class Peers:
     def answered(self, worker: int, reply: ConfirmReply) -> None:
         """Take a peer's heartbeat answer."""
         peer = self._peers[worker]
-        peer.draining, peer.ready, peer.quiet = reply.draining, reply.ready, reply.quiet
+        peer.told(reply)
+        peer.quiet = reply.quiet
         self._heard(peer)
 
     def told(self, worker: int, batch: ConfirmBatch) -> None:
         """Take what a peer's own heartbeat says of it; that it reaches us does not make it live."""
-        peer = self._peers[worker]
-        peer.draining, peer.ready = batch.draining, batch.ready
+        self._peers[worker].told(batch)
 
     def heard(self, worker: int) -> None:
         """Note any reply of a peer."""

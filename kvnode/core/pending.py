@@ -29,3 +29,7 @@ class Pending(msgspec.Struct, frozen=True, gc=False):
         read = self.operation.kind is Kind.GET
         status = Status.UNAVAILABLE if read else Status.NOT_STORED
         self.answer(Outcome(status, leader=leader, reason=reason))
+
+    def doubt(self, leader: int, reason: str) -> None:
+        """Say that the write was begun, and that nobody knows whether it will stand."""
+        self.answer(Outcome(Status.UNKNOWN, leader=leader, reason=reason))

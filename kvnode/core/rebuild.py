@@ -1,13 +1,19 @@
-"""Rebuilding a disk that is new or was wiped: no vote before it holds what all other replicas hold.
+"""Rebuilding what is new, wiped or damaged: no vote before it holds what all other replicas hold.
 
-For each partition the promises and records of every other replica are copied, and each of those
-notes the new disk before it answers, so that what the old one had voted for is discounted from then
-on. A copied record is marked: it is a candidate, and stands only once a leader has it accepted again.
+For each partition without a vote the promises, floors and records of every other replica are copied,
+and each of those notes the disk and discounts what it had acknowledged before it answers. Whatever a
+majority has accepted or promised is known to one of the others, so the copy misses nothing that was
+committed. A copied record is marked: it is a candidate, and stands only once a leader has it accepted
+again. What is left of a damaged partition are true records, if not the newest of their keys; where
+neither other replica holds a key and the record is at or below the floor, its deletion was forgotten
+everywhere, and it is deleted here too.
 """
 
 from __future__ import annotations
 
 from functools import partial
+
+import msgspec
 
 from kvnode.core.calls import Calls
 from kvnode.core.context import Context
@@ -21,12 +27,17 @@ AT_ONCE = 8
 
 
 class Copying:
-    """One partition being copied: from whom it is whole already."""
+    """One partition being copied: from whom it is whole already, and which keys they hold.
 
-    __slots__ = ("asked", "complete")
+    ``losses`` is the journal's count when it began: records lost since may be missing from the copy.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("asked", "complete", "losses", "seen")
+
+    def __init__(self, losses: int) -> None:
+        self.losses = losses
         self.complete: set[int] = set()
+        self.seen: set[str] = set()
         self.asked: int = 0
 
 
@@ -39,7 +50,7 @@ class Rebuild:
         self._calls = calls
         self._formation = formation
         self._copying: dict[int, Copying] = {}
-        self._todo: list[int] | None = None
+        self._todo: set[int] | None = None
 
     @property
     def remaining(self) -> int:
@@ -47,16 +58,31 @@ class Rebuild:
         voting = self._ctx.journal.voting
         return sum(not voting(partition) for partition in self._ctx.held)
 
+    @property
+    def votes_in(self) -> tuple[int, ...]:
+        """The partitions in which this worker votes, if it does not in all."""
+        votes = tuple(
+            partition for partition in sorted(self._ctx.held) if self._ctx.journal.voting(partition)
+        )
+        return () if len(votes) == len(self._ctx.held) else votes
+
+    def restart(self, partition: int) -> None:
+        """Copy a partition from the beginning: something of it was lost."""
+        self._copying.pop(partition, None)
+        if self._todo is not None:
+            self._todo.add(partition)
+
     def tick(self) -> None:
         """Go on where something can be asked."""
-        if not self._formation.identity.cluster_id:
+        if not self._formation.identity.cluster_id or self._ctx.journal.full:
             return
+        journal = self._ctx.journal
         if self._todo is None:
-            voting = self._ctx.journal.voting
-            self._todo = [part for part in sorted(self._ctx.held) if not voting(part)]
+            self._todo = {part for part in self._ctx.held if not journal.voting(part)}
         while self._todo and len(self._copying) < AT_ONCE:
-            partition = self._todo.pop()
-            self._copying[partition] = Copying()
+            partition = max(self._todo)
+            self._todo.remove(partition)
+            self._copying[partition] = Copying(journal.losses)
         for partition, copying in list(self._copying.items()):
             if not copying.asked:
                 self._next(partition, copying)
@@ -65,56 +91,61 @@ class Rebuild:
         others = set(self._ctx.ring.preference_list(partition)) - {self._ctx.worker}
         missing = others - copying.complete
         if not missing:
-            self._finish(partition)
+            self._finish(partition, copying)
             return
         for worker in sorted(missing):
             if self._peers.live(worker):
                 copying.asked = worker
-                self._ask(partition, worker, "")
+                self._ask(partition, copying, worker, "")
                 return
 
-    def _ask(self, partition: int, worker: int, after: str) -> None:
+    def _ask(self, partition: int, copying: Copying, worker: int, after: str) -> None:
         incarnation = self._formation.identity.incarnation
         number = self._ctx.number()
         message = Sync(number, partition, NO_BALLOT, [], after, incarnation)
-        self._calls.ask(worker, message, partial(self._page, partition))
+        self._calls.ask(worker, message, partial(self._page, partition, copying))
 
-    def _page(self, partition: int, worker: int, reply: Reply | None) -> None:
-        copying = self._copying[partition]
+    def _page(self, partition: int, copying: Copying, worker: int, reply: Reply | None) -> None:
+        if self._copying.get(partition) is not copying:
+            return
         if not isinstance(reply, SyncReply) or reply.refused is not None:
             copying.asked = 0
             return
-        self._take(partition, reply)
+        self._take(partition, copying, reply)
         if reply.more and reply.records:
-            self._ask(partition, worker, reply.records[-1].key)
+            self._ask(partition, copying, worker, reply.records[-1].key)
         else:
             copying.asked = 0
             copying.complete.add(worker)
             self._next(partition, copying)
 
-    def _take(self, partition: int, reply: SyncReply) -> None:
+    def _take(self, partition: int, copying: Copying, reply: SyncReply) -> None:
         journal = self._ctx.journal
         if reply.promised > journal.promised(partition):
             journal.promise(partition, reply.promised)
-        if reply.floor > journal.floor(partition):
-            journal.raise_floor(partition, reply.floor, NO_VERSION)
+        journal.raise_floor(partition, reply.floor, NO_VERSION)
         for record in reply.records:
+            copying.seen.add(record.key)
             entry = journal.entry(partition, record.key)
             if entry is None or (record.accepted, record.version) > entry.rank:
-                self._ctx.append(self._candidate(record))
+                self._ctx.append(msgspec.structs.replace(record, copied=True))
 
-    def _candidate(self, record: Record) -> Record:
-        return Record(
-            record.partition,
-            record.key,
-            record.accepted,
-            record.version,
-            record.previous,
-            record.value,
-            copied=True,
-        )
-
-    def _finish(self, partition: int) -> None:
+    def _finish(self, partition: int, copying: Copying) -> None:
+        journal = self._ctx.journal
         del self._copying[partition]
-        self._ctx.journal.set_voting(partition)
+        self._delete_forgotten(partition, copying.seen)
+        journal.set_voting(partition)
+        if journal.losses != copying.losses:
+            journal.clear_voting(partition)
+            self.restart(partition)
+            return
         self._ctx.outbox.note("partition_rebuilt", partition=partition, remaining=self.remaining)
+
+    def _delete_forgotten(self, partition: int, seen: set[str]) -> None:
+        """Delete what was deleted and forgotten everywhere else."""
+        journal = self._ctx.journal
+        floor = journal.floor(partition)
+        for key in [key for key in journal.keys(partition) if key not in seen]:
+            entry = journal.entry(partition, key)
+            if entry is not None and not entry.tombstone and entry.version <= floor:
+                journal.append(Record(partition, key, NO_BALLOT, NO_VERSION, None, None))

@@ -29,6 +29,7 @@ from kvnode.core.messages import (
 )
 from kvnode.core.records import Record
 from kvnode.core.versions import NO_BALLOT, Ballot
+from kvnode.errors import DamageError
 
 COMPARE_PAGE = 2000
 COPY_PAGE_BYTES = 2 * 1024 * 1024
@@ -42,7 +43,7 @@ class PromiseWatcher(Protocol):
 
 
 def load(ctx: Context, partition: int, key: str) -> Record | None:
-    """Read the whole record of a key from the journal."""
+    """Read the whole record of a key from the journal. Raises DamageError."""
     entry = ctx.journal.entry(partition, key)
     if entry is None:
         return None
@@ -130,7 +131,12 @@ class Replica:
         """Tell what is held for some keys, after promising the asker's ballot."""
         partition = message.partition
         refusal = self.admit(partition, message.ballot)
-        records = [] if refusal else [load(self._ctx, partition, key) for key in message.keys]
+        records: list[Record | None] = []
+        if refusal is None:
+            try:
+                records = [load(self._ctx, partition, key) for key in message.keys]
+            except DamageError:
+                refusal = self._damaged(partition)
         floor = self._journal.floor(partition)
         self._respond(token, StatesReply(message.number, partition, records, floor, refusal))
 
@@ -155,21 +161,36 @@ class Replica:
         """Answer one page of a copy for a disk that is being rebuilt."""
         partition = message.partition
         if partition not in self._ctx.held or not self._journal.voting(partition):
-            refusal = Refusal(partition, NO_BALLOT, voting=False)
-            self._respond(token, self._sync_reply(message, refused=refusal))
+            self.refuse_copy(token, message)
             return
+        try:
+            records, more = self._page_after(partition, message.after)
+        except DamageError:
+            self._respond(token, self._sync_reply(message, refused=self._damaged(partition)))
+            return
+        self._respond(token, self._sync_reply(message, records=records, more=more))
+
+    def refuse_copy(self, token: int, message: Sync) -> None:
+        """Answer that nothing can be copied from here now."""
+        refusal = Refusal(message.partition, NO_BALLOT, voting=False)
+        self._respond(token, self._sync_reply(message, refused=refusal))
+
+    def _page_after(self, partition: int, after: str) -> tuple[list[Record], bool]:
         records: list[Record] = []
         size = 0
-        for key in self._keys_after(partition, message.after):
+        for key in self._keys_after(partition, after):
             record = load(self._ctx, partition, key)
             if record is None:
                 continue
             if size > COPY_PAGE_BYTES:
-                self._respond(token, self._sync_reply(message, records=records, more=True))
-                return
+                return records, True
             records.append(record)
             size += len(record.value or b"") + len(key) + 100
-        self._respond(token, self._sync_reply(message, records=records))
+        return records, False
+
+    def _damaged(self, partition: int) -> Refusal:
+        self._ctx.damaged.add(partition)
+        return Refusal(partition, NO_BALLOT, voting=False)
 
     def _held_after(self, partition: int, buckets: frozenset[int], after: str) -> tuple[list[Held], bool]:
         held: list[Held] = []

@@ -18,7 +18,7 @@ class PeerStatus(msgspec.Struct, frozen=True):
 
 
 class WorkerStatus(msgspec.Struct, frozen=True):
-    """One worker's state. ``state`` is one of forming, rebuilding, catching_up, ready, draining.
+    """One worker's state: forming, rebuilding, catching_up, ready, full or draining.
 
     ``led``: the partitions it leads now. ``keys`` and ``tombstones`` count what its disk holds as
     replica. ``behind``: partitions that it holds and is not yet known to agree on with their leader.

@@ -7,7 +7,7 @@ peer's fault; it raises only what the journal raises.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from kvnode.core.anti_entropy import AntiEntropy
@@ -43,6 +43,7 @@ from kvnode.core.messages import (
 )
 from kvnode.core.operations import Operation, Outcome
 from kvnode.core.peers import Peers
+from kvnode.core.readiness import Readiness
 from kvnode.core.rebuild import Rebuild
 from kvnode.core.replica import Replica
 from kvnode.core.ring import Ring
@@ -89,6 +90,7 @@ class WorkerMachine:
         self.anti_entropy = AntiEntropy(ctx, self.peers, self.calls, self.copies, self.leaders)
         self.formation = Formation(ctx, self.peers, self.calls, storage, new_cluster_id)
         self.rebuild = Rebuild(ctx, self.peers, self.calls, self.formation)
+        self.readiness = Readiness(ctx, self.peers, self.formation, self.rebuild, self.leaders)
         self.confirmations.watcher = self.leaders
         self.confirmations.heartbeat = self._heartbeat
         self.copies.watcher = self
@@ -117,8 +119,14 @@ class WorkerMachine:
     # --- requests of peers ------------------------------------------------------------------------
 
     def receive(self, sender: Hello, request: Request, token: int) -> None:
-        """Take a peer's request; ``Respond`` effects with this token answer it."""
+        """Take a peer's request; ``Respond`` effects with this token answer it.
+
+        What comes from a disk that was replaced since is dropped: it may speak in the name of votes
+        that count no more.
+        """
         worker = sender.worker
+        if self.formation.replaced(sender):
+            return
         if isinstance(request, AcceptBatch):
             self.replica.accept(token, request)
         elif isinstance(request, ConfirmBatch):
@@ -147,6 +155,9 @@ class WorkerMachine:
             draining=self.leaders.draining,
             ready=self._ready,
             quiet=batch.draining and self.coordinator.quiet(worker),
+            rebuilding=self.rebuild.remaining > 0,
+            full=self.ctx.journal.full,
+            sees=self.peers.seen,
         )
         self.ctx.outbox.respond(token, reply)
 
@@ -154,10 +165,13 @@ class WorkerMachine:
         if not request.incarnation:
             self.replica.sync(token, request)
             return
-        if request.incarnation == sender.incarnation and self.formation.note_incarnation(
-            sender.worker, request.incarnation
-        ):
+        if request.incarnation != sender.incarnation or self.ctx.journal.full:
+            self.replica.refuse_copy(token, request)
+            return
+        if self.formation.note_incarnation(sender.worker, request.incarnation):
             self.leaders.forget_votes(sender.worker)
+        elif not request.after:
+            self.leaders.forget_votes(sender.worker, request.partition)
         self.replica.copy(token, request)
 
     def _heartbeat(self, number: int, worker: int, leads: list[Lead]) -> ConfirmBatch:
@@ -167,12 +181,18 @@ class WorkerMachine:
             draining=self.leaders.draining,
             ready=self._ready,
             agreed=self.anti_entropy.tell(worker),
+            rebuilding=self.rebuild.remaining > 0,
+            full=self.ctx.journal.full,
+            sees=self.peers.seen,
         )
 
     # --- replies of peers -------------------------------------------------------------------------
 
     def reply(self, worker: int, reply: Reply) -> None:
         """Take a peer's reply over the link that is up."""
+        hello = self.peers[worker].hello
+        if hello is None or self.formation.replaced(hello):
+            return
         if isinstance(reply, ConfirmReply):
             self.peers.answered(worker, reply)
             self.confirmations.answered(worker, reply)
@@ -214,6 +234,17 @@ class WorkerMachine:
         """The journal's ``durable_lsn`` has grown."""
         self.ctx.durability.advanced()
 
+    def damaged(self, partitions: Iterable[int]) -> None:
+        """Take note that records of these partitions are lost: no vote here until they are copied anew."""
+        lost = sorted(self.ctx.held.intersection(partitions))
+        if not lost:
+            return
+        self.ctx.outbox.note("partitions_damaged", partitions=lost)
+        for partition in lost:
+            self.ctx.journal.clear_voting(partition)
+            self.leaders.damaged(partition)
+            self.rebuild.restart(partition)
+
     def tick(self) -> None:
         """Let time pass: call every few milliseconds, with the clock set."""
         self.coordinator.go_on()
@@ -233,6 +264,9 @@ class WorkerMachine:
 
     def flush(self) -> None:
         """Send what has gathered: call when no more input waits."""
+        if self.ctx.damaged:
+            damaged, self.ctx.damaged = self.ctx.damaged, set()
+            self.damaged(damaged)
         self.coordinator.go_on()
         self.leaders.flush()
         self.coordinator.flush()
@@ -247,29 +281,12 @@ class WorkerMachine:
 
     def not_ready(self) -> list[str]:
         """Return why this worker is not ready to be relied on: empty when it votes and is caught up."""
-        if not self.formation.identity.cluster_id:
-            blank = [peer.worker for peer in self.peers if not peer.live]
-            missing = f", waiting for workers {blank}" if blank else ""
-            return [f"the cluster has not formed yet{missing}"]
-        reasons = []
-        if self.leaders.draining:
-            reasons.append("draining")
-        if remaining := self.rebuild.remaining:
-            reasons.append(f"{remaining} partitions are being rebuilt and have no vote yet")
-        if behind := self.leaders.behind:
-            reasons.append(f"{behind} partitions are not yet known to be caught up")
-        return reasons
+        return self.readiness.reasons()
 
     @property
     def state(self) -> str:
         """Return the one word for what this worker is doing."""
-        if not self.formation.identity.cluster_id:
-            return "forming"
-        if self.leaders.draining:
-            return "draining"
-        if self.rebuild.remaining:
-            return "rebuilding"
-        return "catching_up" if self.leaders.behind else "ready"
+        return self.readiness.state
 
     def drain(self) -> None:
         """Begin to stop in good order."""

@@ -33,7 +33,7 @@ TICK_S = 0.01
 GAUGES_S = 1.0
 EPOCH = 1
 PROTOCOL = (1, 1)
-WARNINGS = frozenset({"peer_suspected", "leadership_lost"})
+WARNINGS = frozenset({"peer_suspected", "leadership_lost", "partitions_damaged"})
 
 _log = get_logger()
 
@@ -99,6 +99,10 @@ class WorkerHost:
     def durable(self, _lsn: int) -> None:
         """Take the store's news of durability, from any thread."""
         self._loop.call_soon_threadsafe(self._input, self.machine.durable)
+
+    def damaged(self, partitions: frozenset[int]) -> None:
+        """Take the store's news of lost records, from any thread."""
+        self._loop.call_soon_threadsafe(self._input, self.machine.damaged, partitions)
 
     async def drain(self, grace_s: float) -> bool:
         """Finish what is under way and hand over what is led; False if ``grace_s`` did not suffice."""
@@ -169,6 +173,7 @@ class WorkerHost:
             layout=self._layout,
             epoch=EPOCH,
             voting=bool(identity.cluster_id) and not self.machine.rebuild.remaining,
+            votes_in=self.machine.rebuild.votes_in,
             release=self._release,
             protocol=PROTOCOL,
         )

@@ -85,6 +85,7 @@ class Mender:
         self._trees = trees
         self._give_up = give_up
         self._on_damage = on_damage
+        self.losses = 0
         damaged = [segment.number for segment in log.segments.values() if segment.damaged]
         self._absences: dict[int, list[bytes]] = {number: [] for number in damaged}
 
@@ -162,6 +163,7 @@ class Mender:
 
     def _lose(self, partition: int, entries: list[tuple[str, bytes]]) -> None:
         """Give up a partition's vote, and drop from the index what its damaged lines held."""
+        self.losses += 1
         self._give_up(partition)
         keydir, buckets = self._keydirs[partition], self._trees[partition].buckets
         with self._log.lock:

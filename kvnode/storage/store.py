@@ -138,6 +138,11 @@ class Store:
         return self._space.full
 
     @property
+    def losses(self) -> int:
+        """How often records were lost since the start."""
+        return self._mender.losses
+
+    @property
     def counts(self) -> tuple[int, int]:
         """How many keys have a value, and how many are tombstones."""
         total = sum(len(keydir.packed) for keydir in self._keydirs)

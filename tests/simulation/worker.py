@@ -87,6 +87,7 @@ class SimWorker:
             segment_bytes=cluster.disks.segment_bytes,
             on_durable=self._synced,
             on_failure=self._failed,
+            on_damage=self._damaged,
             upkeep=Upkeep(reserve_bytes=cluster.disks.reserve_bytes, clock=self._upkeep_s),
         )
         cluster.invariants.opened(self.number, self._disk, self.store)
@@ -198,6 +199,7 @@ class SimWorker:
             layout="",
             epoch=1,
             voting=bool(identity.cluster_id) and not self.machine.rebuild.remaining,
+            votes_in=self.machine.rebuild.votes_in,
             release="",
             protocol=(1, 1),
         )
@@ -284,3 +286,6 @@ class SimWorker:
 
     def _failed(self, error: BaseException) -> None:
         raise error
+
+    def _damaged(self, partitions: frozenset[int]) -> None:
+        self._later(1, lambda: self.take(self.machine.damaged, partitions))

@@ -46,12 +46,13 @@ def put_refusal(message: pb.RefusalMsg, refusal: Refusal) -> None:
     message.partition = refusal.partition
     message.promised_term, message.promised_worker = refusal.promised
     message.voting = refusal.voting
+    message.full = refusal.full
 
 
 def get_refusal(message: pb.RefusalMsg) -> Refusal:
     """Read a refusal; a replica may have promised nothing yet."""
     promised = ballot_or_none(message.promised_term, message.promised_worker)
-    return Refusal(message.partition, promised, message.voting)
+    return Refusal(message.partition, promised, message.voting, message.full)
 
 
 def get_refusals(messages: Iterable[pb.RefusalMsg]) -> list[Refusal]:

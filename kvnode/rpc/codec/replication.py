@@ -38,6 +38,7 @@ def hello_to_message(hello: Hello) -> pb.HelloMsg:
         release=hello.release,
         protocol_oldest=oldest,
         protocol_newest=newest,
+        votes_in=hello.votes_in,
     )
 
 
@@ -55,6 +56,7 @@ def hello_from_message(message: pb.HelloMsg) -> Hello:
         voting=message.voting,
         release=message.release,
         protocol=(message.protocol_oldest, message.protocol_newest),
+        votes_in=tuple(message.votes_in),
     )
 
 
@@ -121,6 +123,9 @@ def encode_confirm_batch(batch: ConfirmBatch) -> bytes:
         draining=batch.draining,
         ready=batch.ready,
         agreed=batch.agreed,
+        rebuilding=batch.rebuilding,
+        full=batch.full,
+        sees=batch.sees,
     )
     if batch.ballots:
         put_ballots(message.ballots, batch.ballots)
@@ -136,13 +141,23 @@ def decode_confirm_batch(data: bytes) -> ConfirmBatch:
         message.draining,
         message.ready,
         list(message.agreed),
+        message.rebuilding,
+        message.full,
+        tuple(message.sees),
     )
 
 
 def encode_confirm_reply(reply: ConfirmReply) -> bytes:
     """Write which ballots no longer stand."""
     message = pb.ConfirmReplyMsg(
-        epoch=EPOCH, number=reply.number, draining=reply.draining, ready=reply.ready, quiet=reply.quiet
+        epoch=EPOCH,
+        number=reply.number,
+        draining=reply.draining,
+        ready=reply.ready,
+        quiet=reply.quiet,
+        rebuilding=reply.rebuilding,
+        full=reply.full,
+        sees=reply.sees,
     )
     for refusal in reply.refused:
         put_refusal(message.refused.add(), refusal)
@@ -152,5 +167,13 @@ def encode_confirm_reply(reply: ConfirmReply) -> bytes:
 def decode_confirm_reply(data: bytes) -> ConfirmReply:
     """Read which ballots no longer stand."""
     message = parse_current(pb.ConfirmReplyMsg, data)
-    refused = get_refusals(message.refused)
-    return ConfirmReply(message.number, refused, message.draining, message.ready, message.quiet)
+    return ConfirmReply(
+        message.number,
+        get_refusals(message.refused),
+        message.draining,
+        message.ready,
+        message.quiet,
+        message.rebuilding,
+        message.full,
+        tuple(message.sees),
+    )
