@@ -112,6 +112,12 @@ class Network:
         self._holds.append(hold)
         return hold
 
+    def release_all(self) -> None:
+        """Deliver everything that is held."""
+        holds, self._holds = self._holds, []
+        for hold in holds:
+            hold.release()
+
     def mend(self, source: int, target: int) -> None:
         """End the cut from one worker to another."""
         self._cut.discard((source, target))

@@ -1,0 +1,47 @@
+"""Deliberately broken variants of the real code: each must be caught by what clients see alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.simulation import test_schedules_durability as durability
+from tests.simulation.invariants import Invariants
+from tests.simulation.stage import Stage, Violation
+from tests.simulation.variants import durability as forgetful
+
+Break = Callable[[pytest.MonkeyPatch], None]
+Schedule = Callable[[Stage], None]
+
+CAUGHT_BY: list[tuple[Break, Schedule]] = [
+    (forgetful.acknowledge_before_the_sync, durability.test_power_fails_before_the_sync),
+    (
+        forgetful.settle_by_an_unsynced_copy,
+        durability.test_a_write_in_doubt_at_a_leader_with_a_slow_disk,
+    ),
+    (
+        forgetful.count_acknowledgements_twice,
+        durability.test_an_acknowledgement_comes_twice_while_the_leaders_disk_is_slow,
+    ),
+    (forgetful.forget_promises, durability.test_a_promise_outlives_a_restart),
+    (forgetful.reuse_ballots, durability.test_a_ballot_is_not_used_again_after_a_restart),
+]
+
+
+@pytest.fixture
+def blind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take away the invariants that look inside: clients' answers and the copies must do."""
+    for name in [name for name in vars(Invariants) if not name.startswith("_")]:
+        monkeypatch.setattr(Invariants, name, lambda *_: None)
+
+
+@pytest.mark.usefixtures("blind")
+@pytest.mark.parametrize(("broken", "schedule"), CAUGHT_BY)
+def test_a_broken_variant_is_caught(
+    broken: Break, schedule: Schedule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the real code passes, the broken one fails, by contradictory answers or copies that never meet."""
+    broken(monkeypatch)
+    with pytest.raises(Violation):
+        schedule(Stage())
