@@ -26,7 +26,7 @@ STEADY = msgspec.structs.replace(FAST, stable_ms=10_000_000)
 LONG_MS = 60_000
 
 
-class Violation(AssertionError):
+class ViolationError(AssertionError):
     """Clients were told what no register could tell, or the copies do not meet."""
 
 
@@ -43,7 +43,8 @@ class Stage(SimCluster):
     # --- clients ----------------------------------------------------------------------------------
 
     def submit(self, worker: int, operation: Operation, timeout_ms: int = TIMEOUT_MS) -> Call:
-        """Bring an operation to a worker, and note it for the judge."""
+        """Bring an operation to a worker, a moment after what was seen last, and note it for the judge."""
+        self.run(1)
         call = super().submit(worker, operation, timeout_ms)
         self.calls.append(call)
         return call
@@ -93,7 +94,7 @@ class Stage(SimCluster):
         self.until(leads)
 
     def part(self, one: int, *others: int) -> None:
-        """Let nothing pass between a worker and some others, and wait until they count on each other no more."""
+        """Let nothing pass between a worker and some others, and break their links."""
         for other in others:
             self.network.cut_both(one, other)
             self.network.close(one, other)
@@ -141,7 +142,7 @@ class Stage(SimCluster):
     # --- the judge ----------------------------------------------------------------------------------
 
     def judge(self) -> None:
-        """End all faults, read through every worker, and raise ``Violation`` if anything contradicts."""
+        """End all faults, read through every worker, and raise ``ViolationError`` if anything contradicts."""
         self.judge_answers()
         self.network.release_all()
         self.heal()
@@ -154,17 +155,17 @@ class Stage(SimCluster):
         try:
             self.until(lambda: self.ready() and self.copies_meet(), LONG_MS)
         except AssertionError as error:
-            raise Violation(str(error)) from error
+            raise ViolationError(str(error)) from error
         for number in self.numbers:
             if self.finish(self.begin_get(number)).status not in (Status.OK, Status.ABSENT):
-                raise Violation(f"worker {number} cannot read though nothing is broken any more")
+                raise ViolationError(f"worker {number} cannot read though nothing is broken any more")
         self.judge_answers()
 
     def judge_answers(self) -> None:
-        """Raise ``Violation`` if what clients were told until now has no explanation."""
+        """Raise ``ViolationError`` if what clients were told until now has no explanation."""
         verdict = check(history(self.calls))
         if not verdict.linearizable:
-            raise Violation("\n".join(map(str, verdict.findings)))
+            raise ViolationError("\n".join(map(str, verdict.findings)))
 
     def copies_meet(self) -> bool:
         """Whether all replicas hold the same record of the key, accepted under the same ballot."""
@@ -208,4 +209,3 @@ def carrying(value: str, *, target: int | None = None) -> Chosen:
 def between(one: int, other: int) -> Chosen:
     """Choose everything that two workers say to each other."""
     return lambda packet: {packet.source, packet.target} == {one, other}
-

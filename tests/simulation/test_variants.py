@@ -7,9 +7,13 @@ from collections.abc import Callable
 import pytest
 
 from tests.simulation import test_schedules_durability as durability
+from tests.simulation import test_schedules_outcomes as outcomes
+from tests.simulation import test_schedules_reads as reads
 from tests.simulation.invariants import Invariants
-from tests.simulation.stage import Stage, Violation
+from tests.simulation.stage import Stage, ViolationError
 from tests.simulation.variants import durability as forgetful
+from tests.simulation.variants import outcomes as repetitive
+from tests.simulation.variants import reads as rash
 
 Break = Callable[[pytest.MonkeyPatch], None]
 Schedule = Callable[[Stage], None]
@@ -26,6 +30,18 @@ CAUGHT_BY: list[tuple[Break, Schedule]] = [
     ),
     (forgetful.forget_promises, durability.test_a_promise_outlives_a_restart),
     (forgetful.reuse_ballots, durability.test_a_ballot_is_not_used_again_after_a_restart),
+    (rash.skip_confirmation, reads.test_a_leader_that_is_cut_off_is_read),
+    (rash.skip_confirmation, reads.test_a_deposed_leader_judges_a_condition),
+    (rash.refuse_conditions_unconfirmed, reads.test_a_deposed_leader_judges_a_condition),
+    (
+        rash.join_the_round_under_way,
+        reads.test_a_confirmation_was_asked_for_before_the_read_came,
+    ),
+    (repetitive.resend_unknown_writes, outcomes.test_the_answer_to_a_write_is_lost),
+    (repetitive.resend_unknown_writes, outcomes.test_the_answer_to_a_relayed_write_is_lost),
+    (repetitive.execute_copies, outcomes.test_a_request_is_copied),
+    (repetitive.execute_copies, outcomes.test_a_request_to_be_relayed_is_copied),
+    (repetitive.listen_to_earlier_links, outcomes.test_a_request_is_copied_across_a_restart),
 ]
 
 
@@ -43,5 +59,5 @@ def test_a_broken_variant_is_caught(
 ) -> None:
     """What the real code passes, the broken one fails, by contradictory answers or copies that never meet."""
     broken(monkeypatch)
-    with pytest.raises(Violation):
+    with pytest.raises(ViolationError):
         schedule(Stage())

@@ -10,8 +10,6 @@ from kvnode.core.context import DurabilityQueue
 from kvnode.core.copies import Copies
 from kvnode.core.elections import Election, Elections
 from kvnode.core.inquiry import Inquiry
-from kvnode.core.lane import Lane
-from kvnode.core.leadership import Leadership
 from kvnode.core.messages import AcceptItem, AcceptReply
 from kvnode.core.pending import Pending
 from kvnode.core.records import Record
