@@ -3,7 +3,8 @@
 A fresh cluster forms when all workers are up and none holds anything: the lowest-numbered one makes
 an id and a roster of every disk's incarnation, and each blank disk that stands in the roster joins
 as a full voter. A blank disk that the roster does not name is new: it joins without a vote, and
-copies what all other replicas hold before it gets one.
+copies what all other replicas hold before it gets one. It takes over no roster, since whoever tells
+it of the cluster may know disks that have been replaced: it notes those that it copies from.
 """
 
 from __future__ import annotations
@@ -126,7 +127,7 @@ class Formation:
         identity = self.identity
         if identity.cluster_id:
             return
-        roster = {**message.roster, identity.worker: identity.incarnation}
+        roster = {**(message.roster if founder else {}), identity.worker: identity.incarnation}
         joined = msgspec.structs.replace(identity, cluster_id=message.cluster_id, roster=roster)
         self._store.write_identity(joined)
         self._ctx.outbox.note("cluster_joined", cluster_id=message.cluster_id, votes=founder)

@@ -111,6 +111,9 @@ class Rebuild:
         if not isinstance(reply, SyncReply) or reply.refused is not None:
             copying.asked = 0
             return
+        hello = self._peers[worker].hello
+        if hello is not None:
+            self._formation.note_incarnation(worker, hello.incarnation)
         self._take(partition, copying, reply)
         if reply.more and reply.records:
             self._ask(partition, copying, worker, reply.records[-1].key)

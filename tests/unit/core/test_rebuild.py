@@ -125,6 +125,27 @@ def test_an_old_disk_is_refused(cluster: SimCluster) -> None:
     assert {cluster.put(1, key, b"2").status for key in KEYS} == {Status.OK}
 
 
+def test_disks_wiped_one_after_the_other_greet_each_other() -> None:
+    """A wiped disk that a worker with an outdated roster tells of the cluster knows the present disks."""
+    cluster = SimCluster(workers=5, partitions=1)
+    cluster.until(cluster.healthy)
+    first, second, _ = cluster.replicas("a")
+    outsider = cluster.outsider("a")
+    replace_disk(cluster, second)
+    cluster.until(cluster.healthy)
+    cluster.crash(first)
+    cluster.wipe(first)
+    for number in cluster.numbers:
+        if number not in (first, outsider):
+            cluster.network.cut_both(first, number)
+    cluster.start(first)
+    cluster.until(lambda: cluster.workers[first].store.identity.cluster_id)
+    cluster.heal()
+    cluster.until(cluster.healthy)
+    roster = cluster.workers[first].store.identity.roster
+    assert roster[second] == cluster.workers[second].store.identity.incarnation
+
+
 def test_writes_go_on_while_a_disk_is_rebuilt(cluster: SimCluster) -> None:
     """No write through any worker fails while a wiped disk is filled and takes its partitions back."""
     cluster.crash(2)
