@@ -47,10 +47,18 @@ class Call:
 
     def __init__(self, worker: int, operation: Operation, began_us: int) -> None:
         self.worker = worker
+        self.client = 0
         self.operation = operation
         self.began_us = began_us
         self.ended_us: int | None = None
         self.outcome: Outcome | None = None
+        self.on_end: Callable[[], None] | None = None
+
+    def end(self, now_us: int, outcome: Outcome | None) -> None:
+        """Take the answer, or None: none will ever come."""
+        self.ended_us, self.outcome = now_us, outcome
+        if self.on_end is not None:
+            self.on_end()
 
     @property
     def began_ms(self) -> int:
@@ -111,13 +119,13 @@ class SimCluster:
         """Let time pass."""
         self.events.run(self.now_ms + duration_ms)
 
-    def until(self, condition: Callable[[], object], within_ms: int = 10_000) -> None:
+    def until(self, condition: Callable[[], object], within_ms: int = 10_000, step_ms: int = 1) -> None:
         """Let time pass until ``condition`` is true; fail when it is not ``within_ms``."""
         end_ms = self.now_ms + within_ms
         while not condition():
             if self.now_ms >= end_ms:
                 raise AssertionError(f"not true within {within_ms} ms: {self.describe()}")
-            self.events.run(min(end_ms, self.now_ms + 1))
+            self.events.run(min(end_ms, self.now_ms + step_ms))
 
     # --- faults -----------------------------------------------------------------------------------
 
@@ -134,7 +142,7 @@ class SimCluster:
         worker.crash()
         self.network.died(number, silent=silent)
         for key in [key for key in self._calls if key[0] == number]:
-            self._calls.pop(key).ended_us = self.events.now_us
+            self._calls.pop(key).end(self.events.now_us, None)
 
     def restart(self, number: int) -> None:
         """Crash a worker and start it again."""
@@ -170,9 +178,7 @@ class SimCluster:
 
     def answered(self, worker: int, token: int, outcome: Outcome) -> None:
         """Take the answer to a call: exactly one."""
-        call = self._calls.pop((worker, token))
-        call.outcome = outcome
-        call.ended_us = self.events.now_us
+        self._calls.pop((worker, token)).end(self.events.now_us, outcome)
 
     def finish(self, call: Call) -> Outcome:
         """Let time pass until a call is answered."""

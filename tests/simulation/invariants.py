@@ -59,6 +59,7 @@ class Invariants:
         self._led: dict[tuple[int, Ballot], Leadership] = {}
         self._changes: dict[int, tuple[WorkerMachine, int]] = {}
         self._writes: dict[tuple[int, Version], tuple[str, bytes | None]] = {}
+        self.written: set[tuple[str, bytes | None]] = set()
         self._disks: dict[MemoryDisk, Told] = {}
         self._damaged: set[MemoryDisk] = set()
 
@@ -69,6 +70,7 @@ class Invariants:
     def appended(self, record: Record) -> None:
         """A record became part of a worker's log."""
         write = (record.key, record.value)
+        self.written.add(write)
         first = self._writes.setdefault((record.partition, record.version), write)
         assert first == write, f"version {record.version} names two writes: {first} and {write}"
 

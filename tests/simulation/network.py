@@ -200,12 +200,9 @@ class Network:
         if self.sent is not None:
             self.sent.append((owner, to, request))
         self._travel(link, link.there, request, partial(self._request_arrived, link, request))
-        if self.copy_share and self._random.random() < self.copy_share:
-            again = partial(self._copy_arrived, link, request)
-            self._events.after(self._random.randrange(self.copy_within_ms), again)
 
     def _copy_arrived(self, link: Link, request: Request) -> None:
-        """Deliver a copy to the process it was meant for, if the link is broken too; no reply returns."""
+        """Deliver a request once more, if its link is broken too; no reply returns."""
         if link.peer.up and link.peer.life == link.lives[1]:
             self.counts["duplicate"] += 1
             link.peer.receive(link.greeting, request, lambda _reply: None)
@@ -213,6 +210,9 @@ class Network:
     def _request_arrived(self, link: Link, request: Request) -> None:
         if link.peer.up and link.peer.life == link.lives[1]:
             link.peer.receive(link.greeting, request, partial(self._respond, link))
+            if self.copy_share and self._random.random() < self.copy_share:
+                again = partial(self._copy_arrived, link, request)
+                self._events.after(self._random.randrange(self.copy_within_ms), again)
 
     def _respond(self, link: Link, reply: Reply) -> None:
         if link.open:
