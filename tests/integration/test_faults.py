@@ -21,15 +21,6 @@ async def _online(cluster: Cluster, worker: int) -> bool:
     return bool(next(entry["online"] for entry in entries if entry["id"] == worker))
 
 
-async def _agree(cluster: Cluster) -> bool:
-    """Whether all copies of every key carry one version, on three workers each."""
-    copies: dict[str, list[str]] = {}
-    for worker in cluster.workers:
-        for key, version in (await cluster.stored(worker)).items():
-            copies.setdefault(key, []).append(version)
-    return all(len(versions) == 3 and len(set(versions)) == 1 for versions in copies.values())
-
-
 async def test_kill_9_loses_no_acknowledged_write(cluster: Cluster) -> None:
     """A worker killed under load costs at most two seconds; it is shown offline, and catches up by itself."""
     victim = 2
@@ -52,7 +43,7 @@ async def test_kill_9_loses_no_acknowledged_write(cluster: Cluster) -> None:
         await eventually(lambda: _online(cluster, victim))
     assert not await load.lost(others[0])
     assert not await load.lost(victim)
-    await eventually(lambda: _agree(cluster), 20)
+    await eventually(cluster.agree, 20)
 
 
 async def test_every_key_is_writable_again_after_kill_9(cluster: Cluster) -> None:
@@ -92,7 +83,7 @@ async def test_a_worker_that_stops_in_good_order_fails_no_request(cluster: Clust
         await eventually(leads_again, 30)
     assert not load.failures
     assert not await load.lost(victim)
-    await eventually(lambda: _agree(cluster), 20)
+    await eventually(cluster.agree, 20)
 
 
 async def test_the_third_copy_is_written_after_the_answer(cluster: Cluster) -> None:

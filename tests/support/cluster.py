@@ -95,11 +95,14 @@ class Cluster:
         """Return the file that a node's stdout goes to."""
         return self.directory / f"{self.node(number).name}.jsonl"
 
-    def start(self, number: int) -> None:
-        """Start a node that is not running."""
+    def start(self, number: int, first: str = "") -> None:
+        """Start a node that is not running; its process runs the Python code ``first`` before all else."""
+        command = self._command(number)
+        if first:
+            command[1:3] = ["-c", f"{first}\nfrom kvnode.cli import main\nmain()"]
         with self.log_path(number).open("ab") as log:
             self._processes[number] = subprocess.Popen(
-                [*DIE_WITH_PARENT, *self._command(number)],
+                [*DIE_WITH_PARENT, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -137,9 +140,21 @@ class Cluster:
         """Return a node's process id."""
         return self._processes[number].pid
 
+    def exit_code(self, number: int) -> int:
+        """Return the exit code of a node's process that has ended."""
+        return self._processes[number].wait(0)
+
     def running(self, number: int) -> bool:
         """Whether a node's process lives."""
         return self._processes[number].poll() is None
+
+    async def agree(self) -> bool:
+        """Whether all copies of every key carry one version, on three workers each."""
+        copies: dict[str, list[str]] = {}
+        for worker in self.workers:
+            for key, version in (await self.stored(worker)).items():
+                copies.setdefault(key, []).append(version)
+        return all(len(versions) == 3 and len(set(versions)) == 1 for versions in copies.values())
 
     # --- requests ---------------------------------------------------------------------------------
 
