@@ -76,11 +76,10 @@ class Store:
     ) -> Store:
         """Lock the data folder and read it; a blank one gets a new incarnation.
 
-        ``on_durable(lsn)`` and ``on_failure(error)`` are called from the writer's thread (the latter
-        from the tidier's too); ``on_damage(partitions)`` from the caller's or the tidier's, when these
-        have lost records and therefore their votes while the store was in use. With damage that is
-        there already the store opens without any vote. Raises LockedError, NoSpaceError, StorageError,
-        and DamageError for the identity alone.
+        ``on_durable(lsn)`` and ``on_failure(error)`` are called from the writer's thread, the latter
+        from the tidier's too, and ``on_damage(partitions)``, which have lost records and votes, from
+        the caller's or the tidier's. With damage that is there already the store opens without votes.
+        Raises LockedError, NoSpaceError, StorageError, and DamageError for the identity alone.
         """
         try:
             disk.lock()
@@ -269,10 +268,7 @@ class Store:
         return self._trees[partition]
 
     def keys(self, partition: int) -> Iterator[str]:
-        """Yield the keys of a partition, tombstones included, in order of their UTF-8 bytes.
-
-        Keys that come or go meanwhile may be yielded or not.
-        """
+        """Yield the keys of a partition, tombstones included, in order of their UTF-8 bytes."""
         after = ""
         while page := self.keys_after(partition, after, KEYS_PAGE):
             yield from page
