@@ -65,6 +65,7 @@ _FAILURES: dict[Status, tuple[int, str, str, Stored]] = {
     Status.NOT_LEADER: (503, "not_stored", "Not stored", "not_stored"),
     Status.UNKNOWN: (503, "outcome_unknown", "Outcome unknown", "unknown"),
     Status.UNAVAILABLE: (503, "unavailable", "Unavailable", "unknown"),
+    Status.NO_SPACE: (507, "no_space", "No space", "not_stored"),
     Status.OVERLOADED: (503, "overloaded", "Overloaded", "not_stored"),
 }
 

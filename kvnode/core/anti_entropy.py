@@ -87,13 +87,15 @@ class AntiEntropy:
         if self._ctx.now_ms - self._ticked_ms < self._ctx.timing.heartbeat_ms:
             return
         self._ticked_ms = self._ctx.now_ms
+        if self._ctx.journal.full:
+            return
         for partition, leadership in self._leaders.led.items():
             if not leadership.settled or leadership.closing:
                 continue
             for worker in leadership.others:
                 if self._under_way >= AT_ONCE:
                     return
-                if self._peers.live(worker) and self._due(partition, worker, leadership):
+                if self._peers.spacious([worker]) and self._due(partition, worker, leadership):
                     self._compare(partition, worker, leadership)
 
     def _due(self, partition: int, worker: int, leadership: Leadership) -> bool:

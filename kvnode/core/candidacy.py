@@ -25,11 +25,11 @@ class Candidacy:
         self._refused: dict[int, int] = {}
 
     def may_lead(self, worker: int) -> bool:
-        """Whether a worker is live, votes and does not drain."""
+        """Whether a worker is live, votes, has disk space and does not drain."""
         if worker == self._ctx.worker:
-            return not self.draining
+            return not (self.draining or self._ctx.journal.full)
         peer = self._peers[worker]
-        return peer.live and not (peer.rebuilding or peer.draining)
+        return peer.live and not (peer.rebuilding or peer.draining or peer.full)
 
     def first(self, partition: int) -> int:
         """Return the first worker of the preference list that may lead (0: none)."""
@@ -46,11 +46,23 @@ class Candidacy:
         replicas = self._ctx.ring.preference_list(partition)
         return sum(self._peers.live(worker) for worker in replicas) >= self._ctx.quorum
 
+    def must_leave(self, partition: int) -> bool:
+        """Whether this worker should not lead a partition any more, whoever else does.
+
+        For want of space only if a majority of others has some: nobody else could be elected.
+        """
+        if self.draining or not self._ctx.journal.full:
+            return self.draining
+        replicas = self._ctx.ring.preference_list(partition)
+        others = [worker for worker in replicas if worker != self._ctx.worker]
+        return self._peers.spacious(others) >= self._ctx.quorum
+
     def may_stand(self, partition: int) -> bool:
         """Whether this worker should stand for a partition that nobody leads."""
         return (
             self._is_our_turn(partition)
             and self._ctx.journal.voting(partition)
+            and not self._ctx.journal.full
             and self._ctx.now_ms >= self._not_before_ms.get(partition, 0)
             and self.has_quorum(partition)
         )

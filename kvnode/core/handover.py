@@ -1,4 +1,6 @@
-"""Handing leadership over in good order: to a better-placed replica, or to any when this worker drains.
+"""Handing leadership over in good order: to a better-placed replica, or to any from a worker that drains.
+
+A worker whose disk is full hands over, too, as long as others can be elected.
 
 New operations are declined, those under way finish, and only then does the successor hear of it; so
 a hand-over fails nothing.
@@ -68,12 +70,12 @@ class HandOvers:
         )
 
     def _successor(self, partition: int, leadership: Leadership) -> int:
-        draining = self._candidacy.draining
+        leaves = self._candidacy.must_leave(partition)
         for worker in self._ctx.ring.preference_list(partition):
             if worker == self._ctx.worker:
-                if not draining:
+                if not leaves:
                     return 0
-            elif self._candidacy.may_lead(worker) and (draining or self._is_better(worker, leadership)):
+            elif self._candidacy.may_lead(worker) and (leaves or self._is_better(worker, leadership)):
                 return worker
         return 0
 

@@ -100,7 +100,7 @@ class Leaders:
                 partition not in self.led
                 and partition not in self._elections
                 and self._ctx.journal.voting(partition)
-                and not self.draining
+                and self._candidacy.may_lead(self._ctx.worker)
             ):
                 self._stand(partition)
 

@@ -144,9 +144,7 @@ class Leadership:
             self._confirm(pending, failed)
         elif operation.kind is Kind.DELETE and (entry is None or entry.tombstone):
             self._confirm(pending, self._read(key, entry))
-        elif not self._has_quorum():
-            pending.fail(self._ctx.worker, "too few replicas can be reached")
-        else:
+        elif self._may_write(pending):
             previous = None if entry is None else entry.version
             record = self._next_record(key, previous, operation.value)
             self._fly(slot, self._flight(record, pending), operation.request_id)
@@ -156,9 +154,19 @@ class Leadership:
         version = Version(*self.ballot, self._seq)
         return Record(self.partition, key, self.ballot, version, previous, value)
 
-    def _has_quorum(self) -> bool:
-        live = self._parts.peers.live
-        return 1 + sum(live(worker) for worker in self.others) >= self._ctx.quorum
+    def _may_write(self, pending: Pending) -> bool:
+        """Whether a majority can take a write; else refuse it, or leave it to a leader with disk space."""
+        peers, quorum, full = self._parts.peers, self._ctx.quorum, self._ctx.journal.full
+        spacious = peers.spacious(self.others)
+        if 1 + sum(peers.live(worker) for worker in self.others) < quorum:
+            pending.fail(self._ctx.worker, "too few replicas can be reached")
+        elif full and spacious >= quorum:
+            pending.decline(0)
+        elif spacious + (not full) < quorum:
+            pending.refuse(self._ctx.worker)
+        else:
+            return True
+        return False
 
     def _read(self, key: str, entry: Entry | None) -> Outcome | None:
         return read_entry(self._ctx, self.partition, key, entry, leader=self._ctx.worker)
@@ -205,17 +213,10 @@ class Leadership:
     def _commit(self, key: str, flight: Flight) -> None:
         self._note_settled(key)
         if flight.pending is not None:
-            copies, replicas = len(flight.acks), len(self.others) + 1
-            flight.pending.answer(
-                Outcome(
-                    Status.OK,
-                    version=flight.record.version,
-                    replicas=copies,
-                    pending=replicas - copies,
-                    node=self._ctx.worker,
-                    leader=self._ctx.worker,
-                )
-            )
+            copies, replicas, me = len(flight.acks), len(self.others) + 1, self._ctx.worker
+            version, pending = flight.record.version, replicas - copies
+            stored = Outcome(Status.OK, version, replicas=copies, pending=pending, node=me, leader=me)
+            flight.pending.answer(stored)
 
     def _repair(self, key: str, slot: Slot, task: Repair) -> None:
         try:

@@ -74,6 +74,8 @@ class Status(IntEnum):
     """Refused before anything was done: too much is waiting. Nothing was written."""
     NOT_LEADER = 8
     """Between workers only: definitely not executed here; ``leader`` is a hint."""
+    NO_SPACE = 9
+    """A write that was refused before it was begun: no majority of the key's replicas has disk space."""
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):

@@ -6,7 +6,7 @@ only where requests are sent and who offers to lead; nothing that it gets wrong 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from kvnode.core.context import Context
@@ -85,6 +85,10 @@ class Peers:
         """Whether a worker can be counted on: this one always can."""
         peer = self._peers.get(worker)
         return peer is None or peer.live
+
+    def spacious(self, workers: Iterable[int]) -> int:
+        """Count those of some peers that are live and have disk space."""
+        return sum(self._peers[worker].live and not self._peers[worker].full for worker in workers)
 
     @property
     def seen(self) -> tuple[int, ...]:

@@ -30,6 +30,11 @@ class Pending(msgspec.Struct, frozen=True, gc=False):
         status = Status.UNAVAILABLE if read else Status.NOT_STORED
         self.answer(Outcome(status, leader=leader, reason=reason))
 
+    def refuse(self, leader: int) -> None:
+        """Refuse a write because too few disks have space for it."""
+        reason = "too few of the key's replicas have disk space"
+        self.answer(Outcome(Status.NO_SPACE, leader=leader, reason=reason))
+
     def doubt(self, leader: int, reason: str) -> None:
         """Say that the write was begun, and that nobody knows whether it will stand."""
         self.answer(Outcome(Status.UNKNOWN, leader=leader, reason=reason))

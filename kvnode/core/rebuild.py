@@ -108,7 +108,7 @@ class Rebuild:
     def _page(self, partition: int, copying: Copying, worker: int, reply: Reply | None) -> None:
         if self._copying.get(partition) is not copying:
             return
-        if not isinstance(reply, SyncReply) or reply.refused is not None:
+        if not isinstance(reply, SyncReply) or reply.refused is not None or self._ctx.journal.full:
             copying.asked = 0
             return
         hello = self._peers[worker].hello

@@ -74,6 +74,8 @@ class Replica:
         if refusal is not None:
             return refusal
         journal = self._journal
+        if journal.full:
+            return self._no_space(partition)
         entry = journal.entry(partition, record.key)
         if entry is None:
             if record.version > journal.floor(partition):
@@ -87,13 +89,15 @@ class Replica:
         return None
 
     def admit(self, partition: int, ballot: Ballot) -> Refusal | None:
-        """Take a ballot as promised if it is higher; refuse a lower one, or a ballot for no vote of ours."""
+        """Promise a ballot that is higher; refuse a lower one, and any for want of a vote or of space."""
         if partition not in self._ctx.held or not self._journal.voting(partition):
             return Refusal(partition, NO_BALLOT, voting=False)
         promised = self._journal.promised(partition)
         if ballot < promised:
             return Refusal(partition, promised)
         if ballot > promised:
+            if self._journal.full:
+                return self._no_space(partition)
             self._journal.promise(partition, ballot)
         self._watcher.promised(partition, ballot)
         return None
@@ -236,6 +240,9 @@ class Replica:
 
     def _refusal(self, partition: int) -> Refusal:
         return Refusal(partition, self._journal.promised(partition))
+
+    def _no_space(self, partition: int) -> Refusal:
+        return Refusal(partition, self._journal.promised(partition), full=True)
 
     def _respond(self, token: int, reply: Reply) -> None:
         self._ctx.durability.after_all(partial(self._ctx.outbox.respond, token, reply))

@@ -210,8 +210,8 @@ class WorkerMachine:
         self.leaders.copied(worker, item)
 
     def copy_refused(self, worker: int, item: AcceptItem, refusal: Refusal) -> None:
-        """Hear why a peer refused a copy; without a vote it will be compared with later."""
-        if refusal.voting:
+        """Hear why a peer refused a copy; without a vote or space it will be compared with later."""
+        if refusal.voting and not refusal.full:
             self.leaders.copy_refused(worker, item, refusal)
         else:
             self.anti_entropy.copy_dropped(worker, item)

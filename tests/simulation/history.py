@@ -18,6 +18,7 @@ TOLD = {
     Status.UNKNOWN: Told.UNKNOWN,
     Status.UNAVAILABLE: Told.NOT_DONE,
     Status.OVERLOADED: Told.NOT_DONE,
+    Status.NO_SPACE: Told.NOT_DONE,
 }
 
 

@@ -288,6 +288,7 @@ FAILURES = [
     (Status.NOT_LEADER, 503, "not_stored", "not_stored"),
     (Status.UNKNOWN, 503, "outcome_unknown", "unknown"),
     (Status.OVERLOADED, 503, "overloaded", "not_stored"),
+    (Status.NO_SPACE, 507, "no_space", "not_stored"),
     (Status.UNAVAILABLE, 503, "unavailable", "unknown"),
     (Status.CONDITION_FAILED, 412, "condition_failed", "not_stored"),
 ]

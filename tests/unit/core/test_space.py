@@ -1,0 +1,86 @@
+"""A worker whose disk is full accepts and promises nothing, and loses nothing by it."""
+
+from __future__ import annotations
+
+import pytest
+
+from kvnode.core.operations import Status
+from kvnode.core.versions import NO_VERSION, Version
+from tests.simulation.cluster import SimCluster, formed
+
+
+@pytest.fixture
+def cluster() -> SimCluster:
+    """Return a cluster that has formed."""
+    return formed()
+
+
+def fill(cluster: SimCluster, *numbers: int) -> None:
+    """Leave workers' disks no room, and wait until they notice."""
+    for number in numbers:
+        worker = cluster.workers[number]
+        worker.disk.capacity = 0
+        worker.store.raise_floor(0, Version(0, 0, 1), NO_VERSION)
+        worker.take(worker.machine.tick)
+    cluster.until(lambda: all(cluster.workers[number].store.full for number in numbers))
+
+
+def test_a_full_leader_hands_over_and_takes_back(cluster: SimCluster) -> None:
+    """Its partitions are led by others until there is space again, and no write fails meanwhile."""
+    key = cluster.key(primary=1)
+    assert cluster.put(1, key, b"0").status is Status.OK
+    fill(cluster, 1)
+    for number in range(30):
+        assert cluster.put(2, key, b"%d" % number).status is Status.OK
+    cluster.until(lambda: not cluster.workers[1].machine.leaders.led)
+    assert cluster.workers[1].machine.state == "full"
+    assert cluster.leader(key) in cluster.replicas(key)[1:]
+    cluster.workers[1].disk.capacity = None
+    cluster.until(lambda: cluster.healthy() and cluster.converged())
+    got = cluster.get(1, key)
+    assert got.value == b"29"
+
+
+def test_without_a_majority_that_has_space_writes_are_refused_for_certain(cluster: SimCluster) -> None:
+    """With two of three disks full a write is refused before it is begun, while reads go on."""
+    key = cluster.key(primary=1)
+    assert cluster.put(1, key, b"1").status is Status.OK
+    leader = cluster.leader(key)
+    fill(cluster, *[number for number in cluster.replicas(key) if number != leader])
+    cluster.run(300)
+    for worker in cluster.numbers:
+        assert cluster.put(worker, key, b"2").status is Status.NO_SPACE
+        assert cluster.get(worker, key).value == b"1"
+    for number in cluster.replicas(key):
+        cluster.workers[number].disk.capacity = None
+    cluster.until(lambda: cluster.put(1, key, b"3").status is Status.OK)
+    cluster.until(lambda: cluster.healthy() and cluster.converged())
+
+
+def test_a_full_follower_holds_up_nothing(cluster: SimCluster) -> None:
+    """Writes have their majority without a full follower, which is made equal when space is back."""
+    key = cluster.key(primary=1)
+    follower = cluster.replicas(key)[2]
+    fill(cluster, follower)
+    for number in range(20):
+        assert cluster.put(1, key, b"%d" % number).status is Status.OK
+    assert cluster.held(follower, key) is None
+    cluster.workers[follower].disk.capacity = None
+    cluster.until(lambda: cluster.healthy() and cluster.converged())
+    assert [copy is not None and copy.value for copy in cluster.copies(key)] == [b"19"] * 3
+
+
+def test_a_full_replica_is_no_candidate(cluster: SimCluster) -> None:
+    """When a leader dies the replica with space takes over though a full one is placed before it."""
+    key = cluster.key(primary=1)
+    first, second, third = cluster.replicas(key)
+    fill(cluster, second)
+    cluster.run(300)
+    assert not cluster.workers[second].machine.leaders._candidacy.may_stand(cluster.ring.partition(key))
+    cluster.crash(first)
+    cluster.run(600)
+    assert cluster.leader(key) == 0
+    assert cluster.put(third, key, b"1").status is Status.NOT_STORED
+    cluster.workers[second].disk.capacity = None
+    cluster.until(lambda: cluster.leader(key) != 0)
+    assert cluster.put(third, key, b"2").status is Status.OK
