@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kvnode.verify.history import Asked, Op, Told
+from kvnode.verify.register import version_numbers
 
 Version = tuple[int, ...]
 
@@ -13,8 +14,31 @@ def broken_chain(ops: Sequence[Op]) -> tuple[str, list[Op]] | None:
     """Return why the versions shown cannot lie on one chain, with the two operations that show it.
 
     An operation that began after another had ended must not show an older version; a write that was
-    acknowledged must show a newer one.
+    acknowledged must show a newer one. Of the writes on condition of one version only one succeeds.
     """
+    return _forked(ops) or _fallen(ops)
+
+
+def _forked(ops: Sequence[Op]) -> tuple[str, list[Op]] | None:
+    successors: dict[str, Op] = {}
+    for op in ops:
+        if (
+            op.told is Told.OK
+            and op.op is not Asked.GET
+            and op.if_match is not None
+            and len(op.if_match) == 1
+        ):
+            before = op.if_match[0]
+            other = successors.setdefault(before, op)
+            if other is not op:
+                return f"two writes on condition of version {before} succeeded", [other, op]
+            old, new = version_numbers(before), _version(op)
+            if old is not None and new is not None and new <= old:
+                return f"version {op.version} replaced {before}", [op]
+    return None
+
+
+def _fallen(ops: Sequence[Op]) -> tuple[str, list[Op]] | None:
     shown = [(op, version) for op in ops if (version := _version(op)) is not None]
     by_end = sorted(shown, key=lambda pair: pair[0].end_us or 0)
     newest: tuple[Op, Version] | None = None
@@ -36,5 +60,4 @@ def _version(op: Op) -> Version | None:
     """Return the version of what was read or written; None for one that has no order."""
     if op.version is None or op.told is Told.UNKNOWN or op.end_us is None:
         return None
-    parts = op.version.split(".")
-    return tuple(map(int, parts)) if all(map(str.isdecimal, parts)) else None
+    return version_numbers(op.version)

@@ -16,10 +16,15 @@ import msgspec
 from kvnode.errors import HistoryError
 from kvnode.verify.chain import broken_chain
 from kvnode.verify.history import Asked, Op, Told
-from kvnode.verify.search import Search
+from kvnode.verify.register import ABSENT, Register
+from kvnode.verify.search import Search, Span
+from kvnode.verify.unseen import Unseen
+from kvnode.verify.window import unexplained
 
-MAX_NODES = 2_000_000
+MAX_NODES = 500_000
+QUICKLY = 20_000
 SHOWN = 20
+UNEXPLAINED = "no order of these operations explains their answers"
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -79,15 +84,33 @@ def _check_key(key: str, ops: Sequence[Op], max_nodes: int) -> Finding | None:
     if chain := broken_chain(telling):
         return Finding(key, *chain)
     try:
-        search = Search(telling, max_nodes)
+        register = Register(telling)
     except HistoryError as error:
         return Finding(key, error.reason, telling[:SHOWN])
-    if search.found:
-        return None
-    reason = "no order of these operations explains their answers"
-    if search.given_up:
-        reason = f"undecided after {max_nodes:,} states"
-    return Finding(key, reason, search.stuck_at(), decided=not search.given_up)
+    return _search(key, register, max_nodes)
+
+
+def _search(key: str, register: Register, max_nodes: int) -> Finding | None:
+    """Search shortly; where that finds no order, look for a window that has none, then search on."""
+    unseen = Unseen(register)
+    whole = Span(register.certain, [ABSENT])
+    stuck_us = [0]
+    for nodes in (min(max_nodes, QUICKLY + 10 * len(register.ops)), max_nodes):
+        search = Search(register, unseen, whole, nodes)
+        if search.found:
+            return None
+        stuck_us = search.stuck_us
+        for until_us in stuck_us:
+            if window := unexplained(register, unseen, until_us):
+                return Finding(key, UNEXPLAINED, window)
+        if not search.given_up:
+            return Finding(key, UNEXPLAINED, _around(register, stuck_us[-1]))
+    reason = f"undecided after {max_nodes:,} states"
+    return Finding(key, reason, _around(register, stuck_us[-1]), decided=False)
+
+
+def _around(register: Register, stuck_us: int) -> list[Op]:
+    return [op for op in register.ops if op.start_us <= stuck_us][-SHOWN:]
 
 
 def _tells(op: Op) -> bool:

@@ -27,9 +27,9 @@ def put(start_us: int, end_us: int, number: int, told: Told = Told.OK, **fields:
     return op(Asked.PUT, start_us, end_us, told, number, **fields)
 
 
-def get(start_us: int, end_us: int, number: int) -> Op:
+def get(start_us: int, end_us: int, number: int, **fields: object) -> Op:
     """Return a read of what ``put`` of the same number wrote; 0: it found nothing."""
-    return op(Asked.GET, start_us, end_us, Told.OK if number else Told.ABSENT, number)
+    return op(Asked.GET, start_us, end_us, Told.OK if number else Told.ABSENT, number, **fields)
 
 
 def delete(start_us: int, end_us: int, number: int, told: Told = Told.OK, **fields: object) -> Op:

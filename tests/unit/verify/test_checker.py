@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import structs
 
 from kvnode.verify.checker import check
 from kvnode.verify.history import Op, Told
@@ -11,6 +12,8 @@ from tests.unit.verify.ops import delete, get, match, put
 UNKNOWN, FAILED, ABSENT = Told.UNKNOWN, Told.CONDITION_FAILED, Told.ABSENT
 FIRST = put(0, 1, 1)
 SECOND = put(2, 3, 2)
+
+SECOND_AFTER = put(6, 7, 2)
 
 IN_ORDER: dict[str, list[Op]] = {
     "nothing": [],
@@ -62,6 +65,29 @@ OUT_OF_ORDER: dict[str, list[Op]] = {
         get(6, 7, 1),
     ],
     "one version names two writes": [FIRST, put(2, 3, 2, version="1.1.1")],
+    "a refusal shows a version that was gone": [
+        FIRST,
+        SECOND,
+        put(4, 9, 3, FAILED, if_absent=True, version="1.1.1"),
+    ],
+    "a refusal shows the version that was asked for": [
+        FIRST,
+        put(2, 3, 2, FAILED, if_match=match(1), version="1.1.1"),
+    ],
+    "an unknown write is read before it was sent": [get(0, 1, 1), put(2, 3, 1, UNKNOWN)],
+    "an unknown write is seen, overwritten, and seen again": [
+        put(0, 1, 1, UNKNOWN),
+        get(2, 3, 1),
+        put(4, 5, 2, version=None),
+        get(6, 7, 1),
+    ],
+    "one unknown delete explains one absence, not two": [
+        FIRST,
+        delete(2, 3, 0, UNKNOWN),
+        get(4, 5, 0),
+        SECOND_AFTER,
+        get(8, 9, 0),
+    ],
     "a version falls": [put(0, 1, 5), put(2, 3, 4)],
     "a read shows an older version": [put(0, 9, 1), put(0, 9, 2), get(10, 11, 2), get(12, 13, 1)],
 }
@@ -94,6 +120,37 @@ def test_gives_up_honestly() -> None:
     verdict = check(impossible, max_nodes=100)
     assert not verdict.linearizable
     assert not verdict.violations
+
+
+def test_a_violation_is_shown_by_the_fewest_operations() -> None:
+    """Of a long history only those are shown that no order explains, whatever was before."""
+    calm = [put(number * 10, number * 10 + 5, number) for number in range(1, 2_000)]
+    wrong = [delete(30_000, 30_001, 2_000), get(30_002, 30_003, 1_999)]
+    finding = check(
+        [*calm, *(op_without_version(op) for op in wrong), put(30_010, 30_011, 2_001)]
+    ).violations[0]
+    assert finding.ops == [op_without_version(op) for op in wrong]
+
+
+def test_many_unknown_writes_that_nobody_saw_cost_little() -> None:
+    """Compare-and-set by 16 clients, one write in ten unknown: decided, whether in order or not."""
+    ops: list[Op] = []
+    for number in range(1, 3_001):
+        begin = number * 10
+        if number % 10 == 0:
+            ops.append(put(begin, begin, number, UNKNOWN))
+        elif number % 10 == 1:
+            ops.append(put(begin, begin + 55, number))
+        else:
+            ops.append(put(begin, begin + 55, number, if_match=match(number - 1)))
+    assert check(ops).linearizable
+    late = get(40_000, 40_001, 2_991, version=None)
+    assert check([*ops, late, get(40_002, 40_003, 2_981, version=None)]).violations
+
+
+def op_without_version(op: Op) -> Op:
+    """Return an operation whose answer named no version: the chain cannot judge it, the search must."""
+    return structs.replace(op, version=None)
 
 
 def test_long_histories_take_no_time_worth_naming() -> None:
