@@ -153,7 +153,7 @@ def test_a_repair_of_a_deposed_leader_arrives(stage: Stage) -> None:
     with stage.losing(sent(AcceptBatch, source=first, target=third)):
         base = stage.store(first, "old")
         stage.workers[first].machine.copies._lanes[third].broken_drop()
-    repair = stage.network.hold(carrying("old", target=third))
+    repair = stage.network.hold(sent(AcceptBatch, source=first, target=third))
     stage.until(lambda: repair.packets)
     stage.silence(first)
     stage.crown(second)

@@ -9,11 +9,13 @@ import pytest
 from tests.simulation import test_schedules_durability as durability
 from tests.simulation import test_schedules_outcomes as outcomes
 from tests.simulation import test_schedules_reads as reads
+from tests.simulation import test_schedules_settling as settling
 from tests.simulation.invariants import Invariants
 from tests.simulation.stage import Stage, ViolationError
 from tests.simulation.variants import durability as forgetful
 from tests.simulation.variants import outcomes as repetitive
 from tests.simulation.variants import reads as rash
+from tests.simulation.variants import settling as gullible
 
 Break = Callable[[pytest.MonkeyPatch], None]
 Schedule = Callable[[Stage], None]
@@ -42,6 +44,11 @@ CAUGHT_BY: list[tuple[Break, Schedule]] = [
     (repetitive.execute_copies, outcomes.test_a_request_is_copied),
     (repetitive.execute_copies, outcomes.test_a_request_to_be_relayed_is_copied),
     (repetitive.listen_to_earlier_links, outcomes.test_a_request_is_copied_across_a_restart),
+    (gullible.lead_without_settling, settling.test_a_leader_takes_over_without_the_newest_copy),
+    (gullible.adopt_without_accepting_again, settling.test_a_minority_write_surfaces_after_a_takeover),
+    (gullible.compare_blind_to_ballots, settling.test_one_version_is_accepted_under_two_ballots),
+    (gullible.accept_below_the_promise, settling.test_an_accept_below_the_promise_arrives),
+    (gullible.accept_whatever_comes, settling.test_an_older_accept_arrives_again),
 ]
 
 
