@@ -9,12 +9,14 @@ import pytest
 from tests.simulation import test_schedules_durability as durability
 from tests.simulation import test_schedules_outcomes as outcomes
 from tests.simulation import test_schedules_reads as reads
+from tests.simulation import test_schedules_rebuild as rebuild
 from tests.simulation import test_schedules_settling as settling
 from tests.simulation.invariants import Invariants
 from tests.simulation.stage import Stage, ViolationError
 from tests.simulation.variants import durability as forgetful
 from tests.simulation.variants import outcomes as repetitive
 from tests.simulation.variants import reads as rash
+from tests.simulation.variants import rebuild as amnesiac
 from tests.simulation.variants import settling as gullible
 
 Break = Callable[[pytest.MonkeyPatch], None]
@@ -49,6 +51,10 @@ CAUGHT_BY: list[tuple[Break, Schedule]] = [
     (gullible.compare_blind_to_ballots, settling.test_one_version_is_accepted_under_two_ballots),
     (gullible.accept_below_the_promise, settling.test_an_accept_below_the_promise_arrives),
     (gullible.accept_whatever_comes, settling.test_an_older_accept_arrives_again),
+    (amnesiac.let_a_wiped_disk_vote, rebuild.test_a_wiped_disk_meets_a_replica_that_missed_the_write),
+    (amnesiac.let_copied_records_stand, rebuild.test_a_rebuilt_copy_is_no_vote),
+    (amnesiac.greet_any_disk, rebuild.test_an_earlier_disk_comes_back),
+    (amnesiac.greet_any_disk, rebuild.test_a_disk_of_another_cluster_is_inserted),
 ]
 
 
