@@ -11,6 +11,7 @@ from tests.simulation import test_schedules_outcomes as outcomes
 from tests.simulation import test_schedules_reads as reads
 from tests.simulation import test_schedules_rebuild as rebuild
 from tests.simulation import test_schedules_settling as settling
+from tests.simulation import test_schedules_tombstones as tombstones
 from tests.simulation.invariants import Invariants
 from tests.simulation.stage import Stage, ViolationError
 from tests.simulation.variants import durability as forgetful
@@ -18,6 +19,7 @@ from tests.simulation.variants import outcomes as repetitive
 from tests.simulation.variants import reads as rash
 from tests.simulation.variants import rebuild as amnesiac
 from tests.simulation.variants import settling as gullible
+from tests.simulation.variants import tombstones as oblivious
 
 Break = Callable[[pytest.MonkeyPatch], None]
 Schedule = Callable[[Stage], None]
@@ -51,6 +53,10 @@ CAUGHT_BY: list[tuple[Break, Schedule]] = [
     (gullible.compare_blind_to_ballots, settling.test_one_version_is_accepted_under_two_ballots),
     (gullible.accept_below_the_promise, settling.test_an_accept_below_the_promise_arrives),
     (gullible.accept_whatever_comes, settling.test_an_older_accept_arrives_again),
+    (
+        oblivious.forget_without_a_floor,
+        tombstones.test_a_copy_is_held_past_its_deletion_and_the_forgetting,
+    ),
     (amnesiac.let_a_wiped_disk_vote, rebuild.test_a_wiped_disk_meets_a_replica_that_missed_the_write),
     (amnesiac.let_copied_records_stand, rebuild.test_a_rebuilt_copy_is_no_vote),
     (amnesiac.greet_any_disk, rebuild.test_an_earlier_disk_comes_back),
