@@ -9,6 +9,7 @@ from kvnode.core.comparison import Comparison
 from kvnode.core.formation import Formation
 from kvnode.core.hash_tree import entry_hash
 from kvnode.core.messages import Held, Hello
+from kvnode.core.rebuild import Copying, Rebuild
 from kvnode.core.records import Entry, Record
 from kvnode.core.versions import Version
 from kvnode.storage import recovery, store
@@ -18,6 +19,19 @@ from kvnode.storage.store import Store
 def let_a_wiped_disk_vote(patch: pytest.MonkeyPatch) -> None:
     """Give every disk a vote, whatever it holds."""
     patch.setattr(Store, "voting", lambda *_: True)
+
+
+def vote_after_one_copy(patch: pytest.MonkeyPatch) -> None:
+    """Give a rebuilt disk its vote when it has copied from one other replica."""
+    go_on = Rebuild._next
+
+    def step(rebuild: Rebuild, partition: int, copying: Copying) -> None:
+        if copying.complete:
+            rebuild._finish(partition, copying)
+        else:
+            go_on(rebuild, partition, copying)
+
+    patch.setattr(Rebuild, "_next", step)
 
 
 def let_copied_records_stand(patch: pytest.MonkeyPatch) -> None:
