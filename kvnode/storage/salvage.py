@@ -14,7 +14,6 @@ file stays until the next start, which finds the damage again.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Iterator
 
 import structlog
@@ -26,7 +25,7 @@ from kvnode.core.versions import NO_BALLOT, NO_VERSION
 from kvnode.errors import NoSpaceError, StorageError
 from kvnode.storage.damage import Damage, report, sound_lines
 from kvnode.storage.hints import HintWriter, read_hint
-from kvnode.storage.keydir import Keydir, digest_of, place_of
+from kvnode.storage.keydir import Keydir, digest_of, place_of, unpack
 from kvnode.storage.lines import KeyLine, Line, decode, encode_record
 from kvnode.storage.log import Log
 from kvnode.storage.merge import STEP_BYTES, Merge
@@ -116,28 +115,26 @@ class Mender:
     def mend(self, segment: Segment) -> Iterator[int]:
         """Do all that a damaged segment at rest needs, yielding the bytes handled."""
         damages: list[Damage] = []
-        yield from _survey(segment, damages)
+        sound: dict[int, int] = {}
+        yield from _survey(segment, damages, sound)
         if segment.number not in self._absences:
-            yield from self._take_in(segment, damages)
+            yield from self._take_in(segment, damages, sound)
         if segment.damaged and not segment.kept:
             absences = self._absences[segment.number]
             yield from self._set_aside(segment, damages, absences)
             del self._absences[segment.number]
 
-    def _take_in(self, segment: Segment, damages: list[Damage]) -> Iterator[int]:
-        """Give up what is lost, and find out what must be said to be absent."""
-        if not damages:
-            segment.damaged = False
-            _log.warning("damage_not_found_again", file=segment_name(segment.number))
-            return
-        report(damages)
-        spots = _Spots(damages)
+    def _take_in(self, segment: Segment, damages: list[Damage], sound: dict[int, int]) -> Iterator[int]:
+        """Give up what is lost, and find out what must be said to be absent.
+
+        ``sound`` tells which record stands where: a line may also be lost to a sound one in its place.
+        """
         lost: set[int] = set()
         for partition, keydir in enumerate(self._keydirs):
             entries = [
                 (key, packed)
                 for key, packed in list(keydir.packed.items())
-                if place_of(packed)[0] == segment.number and spots.hit(*place_of(packed)[1:])
+                if place_of(packed)[0] == segment.number and not _stands(partition, key, packed, sound)
             ]
             if entries:
                 self._lose(partition, entries)
@@ -146,20 +143,28 @@ class Mender:
         if lost:
             self._on_damage(frozenset(lost))
         hint = read_hint(self._log.disk, segment.number, segment.size)
-        if hint is None:
+        gone = [line for line in hint or () if isinstance(line, KeyLine) and not _stood(line, sound)]
+        name = segment_name(segment.number)
+        if not damages and (gone or lost):
+            damages.append(Damage(name, 0, 0, 0, "sound lines stand where others did"))
+        report(damages)
+        if not damages:
+            segment.damaged = False
+            _log.warning("damage_not_found_again", file=name)
+        elif hint is None:
             segment.kept = True
-            _log.warning("segment_kept", file=segment_name(segment.number), reason="no hint file")
+            _log.warning("segment_kept", file=name, reason="no hint file")
         else:
-            absences = [line for meaning in hint for line in self._absence(meaning, spots)]
-            self._absences[segment.number] = absences
+            self._absences[segment.number] = [self._absence(line) for line in gone if self._absent(line)]
 
-    def _absence(self, line: Line, spots: _Spots) -> Iterator[bytes]:
-        """Yield the line that says that a key is absent, if it stood in a damaged line and is."""
-        if isinstance(line, KeyLine) and line.at is not None and spots.hit(*line.at):
-            with self._log.lock:
-                held = line.k in self._keydirs[line.p].packed
-            if not held:
-                yield encode_record(Record(line.p, line.k, NO_BALLOT, NO_VERSION, None, None))
+    def _absent(self, line: KeyLine) -> bool:
+        """Whether the index holds nothing of a line's key."""
+        with self._log.lock:
+            return line.k not in self._keydirs[line.p].packed
+
+    def _absence(self, line: KeyLine) -> bytes:
+        """Return the line that says that a key is absent."""
+        return encode_record(Record(line.p, line.k, NO_BALLOT, NO_VERSION, None, None))
 
     def _lose(self, partition: int, entries: list[tuple[str, bytes]]) -> None:
         """Give up a partition's vote, and drop from the index what its damaged lines held."""
@@ -184,26 +189,25 @@ class Mender:
             raise
 
 
-class _Spots:
-    """The damaged stretches of one file."""
-
-    def __init__(self, damages: list[Damage]) -> None:
-        spots = sorted((damage.offset, damage.offset + damage.length) for damage in damages)
-        self._starts = [start for start, _ in spots]
-        self._ends = [end for _, end in spots]
-
-    def hit(self, offset: int, length: int) -> bool:
-        """Whether a line has a byte in one of them."""
-        before = bisect_right(self._starts, offset + length - 1)
-        return before > 0 and self._ends[before - 1] > offset
-
-
-def _survey(segment: Segment, damages: list[Damage]) -> Iterator[int]:
-    """Read a segment whole, yielding now and then the bytes read."""
+def _survey(segment: Segment, damages: list[Damage], sound: dict[int, int]) -> Iterator[int]:
+    """Read a segment whole, yielding now and then the bytes read; note which record stands where."""
     cost = 0
-    for _, line, _ in sound_lines(segment.opened(), segment.size, damages):
+    for offset, line, meaning in sound_lines(segment.opened(), segment.size, damages):
+        if isinstance(meaning, KeyLine):
+            sound[offset] = hash((meaning.p, meaning.k, meaning.a, meaning.ver))
         cost += len(line)
         if cost >= STEP_BYTES:
             yield cost
             cost = 0
     yield cost
+
+
+def _stands(partition: int, key: str, packed: bytes, sound: dict[int, int]) -> bool:
+    """Whether the line of an entry stands where the index says."""
+    entry = unpack(packed)
+    return sound.get(entry.offset) == hash((partition, key, entry.accepted, entry.version))
+
+
+def _stood(line: KeyLine, sound: dict[int, int]) -> bool:
+    """Whether the line that a hint tells of stands where it stood."""
+    return line.at is not None and sound.get(line.at[0]) == hash((line.p, line.k, line.a, line.ver))

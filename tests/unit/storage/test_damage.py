@@ -433,6 +433,37 @@ def test_without_a_hint_the_file_stays_until_the_next_start() -> None:
     assert set_aside(disk) == [name + DAMAGED]
 
 
+@pytest.mark.parametrize("read", [False, True])
+def test_a_sound_line_in_anothers_place_is_damage(*, read: bool) -> None:
+    """Two lines of one length that changed places are both sound, and both lost."""
+    disk = MemoryDisk()
+    store = open_store(disk, segment_bytes=SEGMENT_BYTES)
+    store.set_voting(0)
+    for seq in range(1, 9):
+        store.append(record(f"k{seq}", seq, b'"%s"' % (b"x" * 100) if seq > 2 else None))
+    commit(store)
+    tidy(store)
+    lines = disk.contents(segment_name(1)).splitlines(keepends=True)
+    first = next(number for number, line in enumerate(lines) if b'"t":"d"' in line)
+    value = first + 2
+    lines[first : value + 2] = [*lines[value : value + 2], *lines[first:value]]
+    disk.replace(segment_name(1), b"".join(lines))
+    if read:
+        entry = store.entry(0, "k3")
+        assert entry is not None
+        with pytest.raises(DamageError):
+            store.value(0, "k3", entry)
+    else:
+        store._log.segments[1].damaged = True
+    tidy(store)
+    assert set_aside(disk) == [segment_name(1) + DAMAGED]
+    assert sorted(set(store.keys(0))) == ["k5", "k6", "k7", "k8"]
+    assert not store.voting(0)
+    state = state_of(store)
+    disk.crash()
+    assert state_of(open_store(disk, segment_bytes=SEGMENT_BYTES)) == state
+
+
 def test_what_only_looked_damaged_is_left_alone() -> None:
     """A segment that reads well the second time stays as it is."""
     disk, store, _, told = in_use()
