@@ -89,6 +89,9 @@ PARTITIONS_BEHIND = Gauge(
     "Partitions held here and not known to agree with their leader.",
     registry=REGISTRY,
 )
+TOMBSTONES_FORGOTTEN = Counter(
+    "kvnode_tombstones_forgotten", "Tombstones that this node has forgotten.", registry=REGISTRY
+)
 LEADER_CHANGES = Counter("kvnode_leader_changes", "Times that this node began to lead.", registry=REGISTRY)
 LATENT_COPIES = Gauge(
     "kvnode_latent_copies", "Copies not yet durable on a peer.", ["peer"], registry=REGISTRY

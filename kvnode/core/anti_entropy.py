@@ -8,12 +8,11 @@ it has differed twice in a row with the same record.
 
 from __future__ import annotations
 
-from functools import partial
-
 from kvnode.core.calls import Calls
 from kvnode.core.comparison import Comparison
 from kvnode.core.context import Context
 from kvnode.core.copies import Copies
+from kvnode.core.forgetting import Forgetting
 from kvnode.core.leaders import Leaders
 from kvnode.core.leadership import Leadership
 from kvnode.core.messages import AcceptItem
@@ -45,12 +44,21 @@ class Check:
 class AntiEntropy:
     """Compares and repairs, a few partitions at a time."""
 
-    def __init__(self, ctx: Context, peers: Peers, calls: Calls, copies: Copies, leaders: Leaders) -> None:
+    def __init__(
+        self,
+        ctx: Context,
+        peers: Peers,
+        calls: Calls,
+        copies: Copies,
+        leaders: Leaders,
+        forgetting: Forgetting,
+    ) -> None:
         self._ctx = ctx
         self._peers = peers
         self._calls = calls
         self._copies = copies
         self._leaders = leaders
+        self._forgetting = forgetting
         self._checks: dict[tuple[int, int], Check] = {}
         self._untold: dict[int, set[int]] = {peer.worker: set() for peer in peers}
         self._under_way = 0
@@ -121,13 +129,16 @@ class AntiEntropy:
         check.under_way = True
         self._under_way += 1
         root = self._ctx.journal.tree(partition).root
-        comparison = Comparison(
-            self._ctx,
-            self._calls,
-            leadership,
-            self._leaders.overtaken,
-            partial(self._compared, check, leadership, root),
-        )
+        round_ = self._forgetting.round_of(leadership)
+
+        def done(worker: int, keys: list[str] | None) -> None:
+            self._compared(check, leadership, root, worker, keys)
+            if keys is not None and not leadership.ended:
+                self._forgetting.compared(round_, worker, keys)
+                if comparison.lags:
+                    self._forgetting.set_floor(leadership, worker)
+
+        comparison = Comparison(self._ctx, self._calls, leadership, self._leaders.overtaken, done)
         comparison.start(worker)
 
     def _compared(

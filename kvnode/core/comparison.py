@@ -1,4 +1,7 @@
-"""Comparing a partition with one replica's, by the hash tree, and settling one as a whole."""
+"""Comparing a partition with one replica's, by the hash tree, and settling one as a whole.
+
+A tombstone and an absence under a floor at or above it are equal: one of the two has forgotten.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from kvnode.core.hash_tree import bucket_of
 from kvnode.core.leadership import Leadership
 from kvnode.core.messages import Held, Promise, Refusal, Reply, Sync, SyncReply
 from kvnode.core.peers import Peers
-from kvnode.core.versions import Ballot
+from kvnode.core.versions import Ballot, Version
 
 SETTLING_AT_ONCE = 64
 
@@ -18,7 +21,10 @@ Overtaken = Callable[[Refusal, int], None]
 
 
 class Comparison:
-    """One comparison: ``done`` is told the keys that differ, or None if it could not be finished."""
+    """One comparison: ``done`` is told the keys that differ, or None if it could not be finished.
+
+    ``lags``: the replica's floor is lower than ours, or it has forgotten less.
+    """
 
     def __init__(
         self,
@@ -37,6 +43,7 @@ class Comparison:
         self._theirs: set[str] = set()
         self._differing: set[int] = set()
         self._keys: list[str] = []
+        self.lags = False
 
     def start(self, worker: int) -> None:
         """Begin to compare with a replica."""
@@ -53,6 +60,7 @@ class Comparison:
                 self._overtaken(reply.refused, worker)
             self._done(worker, None)
             return
+        self._learn_floor(reply)
         self._differing.update(reply.differing)
         for held in reply.held:
             self._theirs.add(held.key)
@@ -61,21 +69,36 @@ class Comparison:
         if reply.more:
             self._ask(worker, reply.held[-1].key)
         else:
-            self._add_missing()
+            self._add_missing(reply.floor)
             self._done(worker, self._keys)
 
     def _differs(self, held: Held) -> bool:
-        entry = self._ctx.journal.entry(self._partition, held.key)
-        if entry is None or entry.copied or held.copied:
+        journal = self._ctx.journal
+        entry = journal.entry(self._partition, held.key)
+        if entry is None:
+            return not (held.tombstone and held.version <= journal.floor(self._partition))
+        if entry.copied or held.copied:
             return True
         return entry.rank != (held.accepted, held.version)
 
-    def _add_missing(self) -> None:
+    def _add_missing(self, floor: Version) -> None:
         if not self._differing:
             return
-        for key in self._ctx.journal.keys(self._partition):
-            if key not in self._theirs and bucket_of(key) in self._differing:
+        journal, partition = self._ctx.journal, self._partition
+        for key in journal.keys(partition):
+            if key in self._theirs or bucket_of(key) not in self._differing:
+                continue
+            entry = journal.entry(partition, key)
+            if entry is not None and not (entry.tombstone and entry.version <= floor):
                 self._keys.append(key)
+
+    def _learn_floor(self, reply: SyncReply) -> None:
+        """Take a higher floor over: what made the replica raise it, or forget, holds here too."""
+        journal, partition = self._ctx.journal, self._partition
+        if reply.floor > journal.floor(partition) or reply.forgotten > journal.forgotten(partition):
+            floor = max(reply.floor, journal.floor(partition))
+            self._ctx.raise_floor(partition, floor, reply.forgotten)
+        self.lags = reply.floor < journal.floor(partition) or reply.forgotten < journal.forgotten(partition)
 
 
 class Settling:

@@ -11,10 +11,14 @@ from kvnode.core.effects import Outbox
 from kvnode.core.journal import Journal
 from kvnode.core.records import Record
 from kvnode.core.ring import Ring
+from kvnode.core.versions import Version
 
 
 class Timing(msgspec.Struct, frozen=True):
-    """Every delay of the protocol, in milliseconds. None of them is needed for correctness."""
+    """Every delay of the protocol, in milliseconds. None of them is needed for correctness.
+
+    ``tombstone_ms``: for how long a deletion is remembered after all replicas hold it.
+    """
 
     heartbeat_ms: int = 200
     suspect_ms: int = 1000
@@ -24,6 +28,7 @@ class Timing(msgspec.Struct, frozen=True):
     hedge_ms: int = 100
     ask_again_ms: int = 500
     compare_ms: int = 5000
+    tombstone_ms: int = 600_000
 
 
 class Bounds(msgspec.Struct, frozen=True):
@@ -72,6 +77,7 @@ class Context:
         "bounds",
         "damaged",
         "durability",
+        "forgotten",
         "held",
         "journal",
         "now_ms",
@@ -106,6 +112,7 @@ class Context:
         self.now_ms = 0
         self.on_append: Callable[[Record], None] | None = None
         self.damaged: set[int] = set()
+        self.forgotten = 0
         self.quorum = len(ring.preference_list(0)) // 2 + 1
         self._number = 0
 
@@ -114,6 +121,14 @@ class Context:
         self.journal.append(record)
         if self.on_append is not None:
             self.on_append(record)
+
+    def raise_floor(self, partition: int, floor: Version, forgotten: Version) -> None:
+        """Raise a partition's floor and forget under it; say how many tombstones went."""
+        held = self.journal.tombstones(partition)
+        self.journal.raise_floor(partition, floor, forgotten)
+        if gone := held - self.journal.tombstones(partition):
+            self.forgotten += gone
+            self.outbox.note("tombstones_forgotten", partition=partition, count=gone)
 
     def number(self) -> int:
         """Return a request number that this process has not used."""

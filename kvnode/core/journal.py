@@ -58,6 +58,9 @@ class Journal(Protocol):
     def forgotten(self, partition: int) -> Version:
         """Return the version at or below which tombstones are not held any more: never above the floor."""
 
+    def tombstones(self, partition: int) -> int:
+        """Count the tombstones that a partition holds."""
+
     def raise_floor(self, partition: int, floor: Version, forgotten: Version) -> int:
         """Raise both; from then on tombstones at or below ``forgotten`` leave index and tree at once.
 

@@ -149,10 +149,13 @@ class Leadership:
             record = self._next_record(key, previous, operation.value)
             self._fly(slot, self._flight(record, pending), operation.request_id)
 
-    def _next_record(self, key: str, previous: Version | None, value: bytes | None) -> Record:
+    def next_version(self) -> Version:
+        """Return a version above all that was given under this ballot and those before."""
         self._seq += 1
-        version = Version(*self.ballot, self._seq)
-        return Record(self.partition, key, self.ballot, version, previous, value)
+        return Version(*self.ballot, self._seq)
+
+    def _next_record(self, key: str, previous: Version | None, value: bytes | None) -> Record:
+        return Record(self.partition, key, self.ballot, self.next_version(), previous, value)
 
     def _may_write(self, pending: Pending) -> bool:
         """Whether a majority can take a write; else refuse it, or leave it to a leader with disk space."""

@@ -11,7 +11,7 @@ import msgspec
 
 from kvnode.core.operations import Operation, Outcome
 from kvnode.core.records import Record
-from kvnode.core.versions import Ballot, Version
+from kvnode.core.versions import NO_VERSION, Ballot, Version
 
 
 class Hello(msgspec.Struct, frozen=True):
@@ -204,6 +204,7 @@ class Held(msgspec.Struct, frozen=True, gc=False):
     accepted: Ballot
     version: Version
     copied: bool
+    tombstone: bool = False
 
 
 class SyncReply(msgspec.Struct, frozen=True, gc=False):
@@ -220,6 +221,31 @@ class SyncReply(msgspec.Struct, frozen=True, gc=False):
     held: list[Held]
     records: list[Record]
     more: bool
+    refused: Refusal | None = None
+    forgotten: Version = NO_VERSION
+
+
+class SetFloor(msgspec.Struct, frozen=True, gc=False):
+    """Raise a partition's floor, under its leader's ballot, and forget the tombstones up to ``forgotten``.
+
+    The leader knows that every record up to ``floor`` is durable on all replicas, and so is the floor
+    itself before ``forgotten`` reaches it.
+    """
+
+    number: int
+    partition: int
+    ballot: Ballot
+    floor: Version
+    forgotten: Version
+
+
+class FloorReply(msgspec.Struct, frozen=True, gc=False):
+    """What the replica's floor is now, durably, and what it has forgotten."""
+
+    number: int
+    partition: int
+    floor: Version
+    forgotten: Version
     refused: Refusal | None = None
 
 
@@ -251,7 +277,7 @@ class FormReply(msgspec.Struct, frozen=True, gc=False):
     joined: bool
 
 
-Request = AcceptBatch | ConfirmBatch | ExecuteBatch | Prepare | ReadStates | Sync | HandOver | Form
+Request = AcceptBatch | ConfirmBatch | ExecuteBatch | Prepare | ReadStates | Sync | SetFloor | HandOver | Form
 Reply = (
     AcceptReply
     | ConfirmReply
@@ -259,6 +285,7 @@ Reply = (
     | PrepareReply
     | StatesReply
     | SyncReply
+    | FloorReply
     | HandOverReply
     | FormReply
 )

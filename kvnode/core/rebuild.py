@@ -126,7 +126,7 @@ class Rebuild:
         journal = self._ctx.journal
         if reply.promised > journal.promised(partition):
             journal.promise(partition, reply.promised)
-        journal.raise_floor(partition, reply.floor, NO_VERSION)
+        self._ctx.raise_floor(partition, reply.floor, reply.forgotten)
         for record in reply.records:
             copying.seen.add(record.key)
             entry = journal.entry(partition, record.key)

@@ -16,6 +16,7 @@ from kvnode.core.messages import (
     AcceptBatch,
     AcceptReply,
     ConfirmBatch,
+    FloorReply,
     Held,
     Prepare,
     PrepareReply,
@@ -23,6 +24,7 @@ from kvnode.core.messages import (
     ReadStates,
     Refusal,
     Reply,
+    SetFloor,
     StatesReply,
     Sync,
     SyncReply,
@@ -161,6 +163,17 @@ class Replica:
         self._respond(token, self._sync_reply(message, differing=differing, held=held, more=more))
         return None
 
+    def set_floor(self, token: int, message: SetFloor) -> None:
+        """Raise the floor, and forget, as the partition's leader says."""
+        partition, journal = message.partition, self._journal
+        refusal = self.admit(partition, message.ballot)
+        if refusal is None and journal.full:
+            refusal = self._no_space(partition)
+        if refusal is None:
+            self._ctx.raise_floor(partition, message.floor, message.forgotten)
+        floor, forgotten = journal.floor(partition), journal.forgotten(partition)
+        self._respond(token, FloorReply(message.number, partition, floor, forgotten, refusal))
+
     def copy(self, token: int, message: Sync) -> None:
         """Answer one page of a copy for a disk that is being rebuilt."""
         partition = message.partition
@@ -207,7 +220,7 @@ class Replica:
                 return held, True
             entry = self._journal.entry(partition, key)
             if entry is not None:
-                held.append(Held(key, entry.accepted, entry.version, entry.copied))
+                held.append(Held(key, entry.accepted, entry.version, entry.copied, entry.tombstone))
         return held, False
 
     def _keys_after(self, partition: int, after: str) -> Iterator[str]:
@@ -236,6 +249,7 @@ class Replica:
             records=records or [],
             more=more,
             refused=refused,
+            forgotten=self._journal.forgotten(partition),
         )
 
     def _refusal(self, partition: int) -> Refusal:

@@ -12,13 +12,15 @@ from typing import Protocol
 
 from kvnode.core.anti_entropy import AntiEntropy
 from kvnode.core.calls import Calls
-from kvnode.core.confirmations import Confirmations, Lead
+from kvnode.core.confirmations import Confirmations
 from kvnode.core.context import Bounds, Context, Timing
 from kvnode.core.coordinator import Coordinator
 from kvnode.core.copies import Copies
 from kvnode.core.effects import Effect
 from kvnode.core.executor import Executor
+from kvnode.core.forgetting import Forgetting
 from kvnode.core.formation import Formation
+from kvnode.core.heartbeats import Heartbeats
 from kvnode.core.identity import IdentityStore
 from kvnode.core.journal import Journal
 from kvnode.core.leaders import Leaders
@@ -39,6 +41,7 @@ from kvnode.core.messages import (
     Refusal,
     Reply,
     Request,
+    SetFloor,
     Sync,
 )
 from kvnode.core.operations import Operation, Outcome
@@ -87,18 +90,23 @@ class WorkerMachine:
         self.replica = Replica(ctx, self.leaders)
         self.coordinator = Coordinator(ctx, self.peers, self.leaders)
         self.executor = Executor(ctx, self.peers, self.leaders, self.coordinator)
-        self.anti_entropy = AntiEntropy(ctx, self.peers, self.calls, self.copies, self.leaders)
+        self.forgetting = Forgetting(ctx, self.calls, self.leaders)
+        self.anti_entropy = AntiEntropy(
+            ctx, self.peers, self.calls, self.copies, self.leaders, self.forgetting
+        )
         self.formation = Formation(ctx, self.peers, self.calls, storage, new_cluster_id)
         self.rebuild = Rebuild(ctx, self.peers, self.calls, self.formation)
+        self.heartbeats = Heartbeats(
+            ctx, self.peers, self.coordinator, self.leaders, self.anti_entropy, self.rebuild
+        )
         self.readiness = Readiness(ctx, self.peers, self.formation, self.rebuild, self.leaders)
         self.confirmations.watcher = self.leaders
-        self.confirmations.heartbeat = self._heartbeat
+        self.confirmations.heartbeat = self.heartbeats.batch
         self.copies.watcher = self
         self.peers.watch(self.calls)
         self.peers.watch(self.coordinator)
         self.peers.watch(self.leaders)
         self._housekept_ms = 0
-        self._ready = False
 
     # --- links ------------------------------------------------------------------------------------
 
@@ -133,12 +141,18 @@ class WorkerMachine:
             self._confirm(worker, request, token)
         elif isinstance(request, ExecuteBatch):
             self.executor.execute(worker, sender.process, token, request)
-        elif isinstance(request, Prepare):
+        else:
+            self._asked(sender, request, token)
+
+    def _asked(self, sender: Hello, request: Request, token: int) -> None:
+        if isinstance(request, Prepare):
             self.replica.prepare(token, request)
         elif isinstance(request, ReadStates):
             self.replica.read_states(token, request)
         elif isinstance(request, Sync):
             self._sync(sender, request, token)
+        elif isinstance(request, SetFloor):
+            self.replica.set_floor(token, request)
         elif isinstance(request, HandOver):
             self.leaders.asked_to_lead(request.partitions)
             self.ctx.outbox.respond(token, HandOverReply(request.number))
@@ -149,16 +163,7 @@ class WorkerMachine:
         self.peers.told(worker, batch)
         refused = self.replica.confirm(batch)
         self.leaders.agreed(worker, batch.agreed)
-        reply = ConfirmReply(
-            batch.number,
-            refused,
-            draining=self.leaders.draining,
-            ready=self._ready,
-            quiet=batch.draining and self.coordinator.quiet(worker),
-            rebuilding=self.rebuild.remaining > 0,
-            full=self.ctx.journal.full,
-            sees=self.peers.seen,
-        )
+        reply = self.heartbeats.reply(worker, batch, refused)
         self.ctx.outbox.respond(token, reply)
 
     def _sync(self, sender: Hello, request: Sync, token: int) -> None:
@@ -173,18 +178,6 @@ class WorkerMachine:
         elif not request.after:
             self.leaders.forget_votes(sender.worker, request.partition)
         self.replica.copy(token, request)
-
-    def _heartbeat(self, number: int, worker: int, leads: list[Lead]) -> ConfirmBatch:
-        return ConfirmBatch(
-            number,
-            leads,
-            draining=self.leaders.draining,
-            ready=self._ready,
-            agreed=self.anti_entropy.tell(worker),
-            rebuilding=self.rebuild.remaining > 0,
-            full=self.ctx.journal.full,
-            sees=self.peers.seen,
-        )
 
     # --- replies of peers -------------------------------------------------------------------------
 
@@ -260,7 +253,8 @@ class WorkerMachine:
         self.rebuild.tick()
         self.leaders.tick()
         self.anti_entropy.tick()
-        self._ready = not self.not_ready()
+        self.forgetting.tick()
+        self.heartbeats.ready = not self.not_ready()
 
     def flush(self) -> None:
         """Send what has gathered: call when no more input waits."""

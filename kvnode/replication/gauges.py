@@ -14,6 +14,7 @@ class Gauges:
         self._machine = machine
         self._store = store
         self._leader_changes = 0
+        self._forgotten = 0
         self._dropped = {peer.worker: 0 for peer in machine.peers}
 
     def update(self) -> None:
@@ -24,6 +25,8 @@ class Gauges:
         metrics.PARTITIONS_BEHIND.set(leaders.behind)
         metrics.LEADER_CHANGES.inc(leaders.changes - self._leader_changes)
         self._leader_changes = leaders.changes
+        metrics.TOMBSTONES_FORGOTTEN.inc(self._machine.ctx.forgotten - self._forgotten)
+        self._forgotten = self._machine.ctx.forgotten
         keys, tombstones = self._store.counts
         metrics.KEYS.set(keys)
         metrics.TOMBSTONES.set(tombstones)

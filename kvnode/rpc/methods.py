@@ -25,6 +25,7 @@ from kvnode.core.messages import (
     Prepare,
     ReadStates,
     Request,
+    SetFloor,
     Sync,
 )
 from kvnode.core.status import KeyPage, Report
@@ -154,6 +155,14 @@ CALLS: dict[type[Request], Method[Any, Any]] = {
         calls.decode_sync,
         calls.encode_sync_reply,
         calls.decode_sync_reply,
+    ),
+    SetFloor: Method(
+        REPLICATION,
+        "SetFloor",
+        calls.encode_set_floor,
+        calls.decode_set_floor,
+        calls.encode_floor_reply,
+        calls.decode_floor_reply,
     ),
     HandOver: Method(
         REPLICATION,

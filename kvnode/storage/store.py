@@ -226,6 +226,10 @@ class Store:
         """Return the version at or below which tombstones are not held any more."""
         return self._states.forgotten[partition]
 
+    def tombstones(self, partition: int) -> int:
+        """Count the tombstones that a partition holds."""
+        return self._keydirs[partition].tombstones
+
     def raise_floor(self, partition: int, floor: Version, forgotten: Version) -> int:
         """Raise the floor and what is forgotten under it; whichever is higher already stays."""
         if forgotten > floor:

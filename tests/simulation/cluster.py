@@ -29,6 +29,7 @@ FAST = Timing(
     hedge_ms=50,
     ask_again_ms=100,
     compare_ms=400,
+    tombstone_ms=500,
 )
 TIMEOUT_MS = 1000
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from kvnode.core.hash_tree import BUCKETS
 from kvnode.core.messages import (
+    FloorReply,
     Form,
     FormReply,
     HandOver,
@@ -14,6 +15,7 @@ from kvnode.core.messages import (
     PrepareReply,
     Promise,
     ReadStates,
+    SetFloor,
     StatesReply,
     Sync,
     SyncReply,
@@ -169,6 +171,7 @@ def encode_sync_reply(reply: SyncReply) -> bytes:
     message = pb.SyncReplyMsg(epoch=EPOCH, number=reply.number, partition=reply.partition, more=reply.more)
     message.promised_term, message.promised_worker = reply.promised
     message.floor_term, message.floor_worker, message.floor_seq = reply.floor
+    message.forgotten_term, message.forgotten_worker, message.forgotten_seq = reply.forgotten
     message.differing.extend(reply.differing)
     for held in reply.held:
         put_held(message.held.add(), held)
@@ -192,6 +195,55 @@ def decode_sync_reply(data: bytes) -> SyncReply:
         [get_held(held) for held in message.held],
         [get_record(record) for record in message.records],
         message.more,
+        get_refusal(message.refused) if message.HasField("refused") else None,
+        version_or_none(message.forgotten_term, message.forgotten_worker, message.forgotten_seq),
+    )
+
+
+def encode_set_floor(request: SetFloor) -> bytes:
+    """Write a floor to be set."""
+    message = pb.SetFloorMsg(epoch=EPOCH, number=request.number, partition=request.partition)
+    message.ballot_term, message.ballot_worker = request.ballot
+    message.floor_term, message.floor_worker, message.floor_seq = request.floor
+    message.forgotten_term, message.forgotten_worker, message.forgotten_seq = request.forgotten
+    return message.SerializeToString()
+
+
+def decode_set_floor(data: bytes) -> SetFloor:
+    """Read a floor to be set: what is forgotten is never above it."""
+    message = parse_current(pb.SetFloorMsg, data)
+    floor = version_or_none(message.floor_term, message.floor_worker, message.floor_seq)
+    forgotten = version_or_none(message.forgotten_term, message.forgotten_worker, message.forgotten_seq)
+    if forgotten > floor:
+        raise MessageError(f"to be forgotten up to {forgotten} under a floor of {floor}")
+    return SetFloor(
+        message.number,
+        message.partition,
+        ballot(message.ballot_term, message.ballot_worker),
+        floor,
+        forgotten,
+    )
+
+
+def encode_floor_reply(reply: FloorReply) -> bytes:
+    """Write what the floor is."""
+    message = pb.FloorReplyMsg(epoch=EPOCH, number=reply.number, partition=reply.partition)
+    message.floor_term, message.floor_worker, message.floor_seq = reply.floor
+    message.forgotten_term, message.forgotten_worker, message.forgotten_seq = reply.forgotten
+    if reply.refused is not None:
+        message.refused.SetInParent()
+        put_refusal(message.refused, reply.refused)
+    return message.SerializeToString()
+
+
+def decode_floor_reply(data: bytes) -> FloorReply:
+    """Read what the floor is."""
+    message = parse_current(pb.FloorReplyMsg, data)
+    return FloorReply(
+        message.number,
+        message.partition,
+        version_or_none(message.floor_term, message.floor_worker, message.floor_seq),
+        version_or_none(message.forgotten_term, message.forgotten_worker, message.forgotten_seq),
         get_refusal(message.refused) if message.HasField("refused") else None,
     )
 

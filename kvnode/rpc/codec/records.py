@@ -86,6 +86,7 @@ def put_held(message: pb.HeldMsg, held: Held) -> None:
     message.accepted_term, message.accepted_worker = held.accepted
     message.version_term, message.version_worker, message.version_seq = held.version
     message.copied = held.copied
+    message.tombstone = held.tombstone
 
 
 def get_held(message: pb.HeldMsg) -> Held:
@@ -95,4 +96,5 @@ def get_held(message: pb.HeldMsg) -> Held:
         ballot(message.accepted_term, message.accepted_worker),
         version(message.version_term, message.version_worker, message.version_seq),
         message.copied,
+        message.tombstone,
     )

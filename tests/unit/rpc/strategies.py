@@ -39,6 +39,7 @@ _BY_NAME: dict[str, st.SearchStrategy[Any]] = {
     "incarnation": NAME,
     "promised": BALLOT | st.just(NO_BALLOT),
     "floor": VERSION | st.just(NO_VERSION),
+    "forgotten": VERSION | st.just(NO_VERSION),
 }
 _BY_FIELD: dict[tuple[type, str], st.SearchStrategy[Any]] = {
     (Form, "roster"): st.dictionaries(POSITIVE_U32, NAME, min_size=1, max_size=5),

@@ -17,6 +17,7 @@ from kvnode.core.messages import (
     ConfirmReply,
     ExecuteBatch,
     ExecuteReply,
+    FloorReply,
     Form,
     FormReply,
     HandOver,
@@ -25,6 +26,7 @@ from kvnode.core.messages import (
     Prepare,
     PrepareReply,
     ReadStates,
+    SetFloor,
     StatesReply,
     Sync,
     SyncReply,
@@ -86,6 +88,12 @@ MESSAGES: dict[str, tuple[st.SearchStrategy[Any], Encode, Decode]] = {
     "states_reply": (structs(StatesReply), calls.encode_states_reply, calls.decode_states_reply),
     "sync": (SYNCS, calls.encode_sync, calls.decode_sync),
     "sync_reply": (structs(SyncReply), calls.encode_sync_reply, calls.decode_sync_reply),
+    "set_floor": (
+        structs(SetFloor).filter(lambda one: one.forgotten <= one.floor),
+        calls.encode_set_floor,
+        calls.decode_set_floor,
+    ),
+    "floor_reply": (structs(FloorReply), calls.encode_floor_reply, calls.decode_floor_reply),
     "hand_over": (structs(HandOver), calls.encode_hand_over, calls.decode_hand_over),
     "hand_over_reply": (
         structs(HandOverReply),

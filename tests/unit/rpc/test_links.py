@@ -15,6 +15,7 @@ from kvnode.core.messages import (
     ConfirmReply,
     ExecuteBatch,
     ExecuteReply,
+    FloorReply,
     Form,
     FormReply,
     HandOver,
@@ -24,6 +25,7 @@ from kvnode.core.messages import (
     ReadStates,
     Reply,
     Request,
+    SetFloor,
     StatesReply,
     Sync,
     SyncReply,
@@ -125,6 +127,10 @@ CALLS: list[tuple[Request, Reply]] = [
     (
         Sync(3, 7, NO_BALLOT, [], "", "disk-1"),
         SyncReply(3, 7, NO_BALLOT, NO_VERSION, [], [], [record()], more=False),
+    ),
+    (
+        SetFloor(6, 7, Ballot(2, 1), Version(2, 1, 9), NO_VERSION),
+        FloorReply(6, 7, Version(2, 1, 9), NO_VERSION),
     ),
     (HandOver(4, [1, 2]), HandOverReply(4)),
     (Form(5, "cluster", {1: "disk-1", 2: "disk-2"}), FormReply(5, joined=True)),
