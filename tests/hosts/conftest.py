@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.hosts.plan import Host
     from tests.hosts.playbook import Play
 
-PLACES = "/opt/kvnode /etc/kvnode /var/lib/kvnode /etc/systemd/system/kv-*"
+PLACES = "/opt/kvnode /etc/kvnode /var/lib/kvnode/* /etc/systemd/system/kv-*"
 FOOTPRINT = f"ls -d {PLACES} 2>/dev/null; id kvnode 2>/dev/null; true"
 
 

@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tests.hosts import namespace
+from tests.hosts.disk import SmallDisk
 from tests.hosts.plan import BRIDGE, NAMESPACE, RUN_DIRECTORY, Host, Traces
 from tests.hosts.wait import until
 
@@ -30,11 +31,12 @@ class Machine:
         self._traces = traces
         self._folder = traces.machine(host)
         self._root = self._folder / "root"
+        self._disk = SmallDisk(self._folder) if host.small_disk else None
         self._shell: subprocess.Popen[bytes] | None = None
         self._pid_file = RUN_DIRECTORY / f"{host.name}.pid"
 
     def prepare(self, image: Path) -> None:
-        """Lay a writable root over the image: host name, address, SSH key."""
+        """Lay a writable root over the image: host name, address, SSH key; make the small disk."""
         upper, work = self._folder / "upper", self._folder / "work"
         for folder in (upper, work, self._root):
             folder.mkdir(parents=True)
@@ -48,6 +50,8 @@ class Machine:
         keys.parent.parent.chmod(0o700)
         options = f"lowerdir={image},upperdir={upper},workdir={work}"
         subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, str(self._root)], check=True)
+        if self._disk:
+            self._disk.make()
 
     def power_on(self) -> None:
         """Boot; returns at once."""
@@ -72,6 +76,7 @@ class Machine:
             self._shell.wait()
             self._shell = None
         until(self._killed, deadline_s, f"{self.host.name} to be off")
+        until(self._unlinked, deadline_s, f"the network link of {self.host.name} to be gone")
         self._pid_file.unlink(missing_ok=True)
 
     def running(self) -> int:
@@ -87,6 +92,8 @@ class Machine:
         self.power_off()
         if os.path.ismount(self._root):
             until(self._unmounted, 30, f"{self._root} to be unmounted")
+        if self._disk:
+            self._disk.unmount()
         for cgroup in _cgroups(self.host):
             _remove_cgroup(cgroup)
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -97,6 +104,8 @@ class Machine:
             *("systemd-nspawn", "-q", "-D", str(self._root), "--boot", "--register=no", "--keep-unit"),
             *("-M", self.host.name, f"--network-bridge={BRIDGE}", "--capability=CAP_NET_ADMIN"),
         ]
+        if self._disk:
+            spawn.append(f"--bind={self._disk.bind}")
         # Only a kernel command line lets systemd 256 and later boot where the machine has the older cgroups.
         spawn.append("SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1")
         folders = [shlex.quote(str(folder)) for folder in _cgroups(self.host)]
@@ -111,6 +120,15 @@ class Machine:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         return not processes
+
+    def _unlinked(self) -> bool:
+        """Remove what the kernel has not yet cleared away of the host's link; whether nothing was left."""
+        link = f"vb-{self.host.name}"
+        if not namespace.exists() or f" {link}@" not in namespace.run("ip", "-oneline", "link"):
+            return True
+        with suppress(RuntimeError):
+            namespace.run("ip", "link", "delete", link)
+        return False
 
     def _processes(self) -> list[int]:
         found: set[int] = set()

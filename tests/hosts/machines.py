@@ -24,7 +24,7 @@ from tests.hosts.wait import until
 
 BOOT_DEADLINE_S = 90
 STATE = RUN_DIRECTORY / "state.json"
-NEEDED = ("mmdebstrap", "systemd-nspawn", "ip", "nft", "ssh", "nsenter")
+NEEDED = ("mmdebstrap", "systemd-nspawn", "ip", "nft", "ssh", "nsenter", "mkfs.ext4")
 
 
 class HostsError(Exception):
@@ -116,7 +116,7 @@ class Machines:
         if missing:
             raise HostsError(
                 f"{', '.join(missing)} missing: apt-get install mmdebstrap systemd-container "
-                "iproute2 nftables openssh-client"
+                "iproute2 nftables openssh-client e2fsprogs"
             )
         if os.geteuid() != 0:
             raise HostsError("booting hosts needs root")

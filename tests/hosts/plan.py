@@ -19,12 +19,16 @@ CACHE_DIRECTORY = Path.home() / ".cache" / "kvnode"
 
 @dataclass(frozen=True)
 class Host:
-    """One machine: ``release`` is Debian's code name, ``worker`` its worker's number (0: the controller)."""
+    """One machine: ``release`` is Debian's code name, ``worker`` its worker's number (0: the controller).
+
+    ``small_disk``: its data lies on a disk of its own, small enough to be filled.
+    """
 
     name: str
     address: str
     release: str
     worker: int
+    small_disk: bool = False
 
     @property
     def port(self) -> int:
@@ -42,10 +46,11 @@ HOSTS = (
     Host("worker1", "10.77.0.11", "bookworm", 1),
     Host("worker2", "10.77.0.12", "bookworm", 2),
     Host("worker3", "10.77.0.13", "trixie", 3),
-    Host("worker4", "10.77.0.14", "trixie", 4),
+    Host("worker4", "10.77.0.14", "trixie", 4, small_disk=True),
 )
 CONTROLLER = HOSTS[0]
 WORKERS = HOSTS[1:]
+SMALL_DISK = WORKERS[3]
 
 
 @dataclass(frozen=True)

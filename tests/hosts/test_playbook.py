@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from tests.hosts.load import Load
 from tests.hosts.plan import CONTROLLER, HOSTS, WORKERS
+from tests.hosts.traffic import ANSWERED, Traffic
 
 if TYPE_CHECKING:
     from tests.hosts.cluster import Cluster
@@ -51,15 +51,16 @@ def test_changed_setting_rolls_over_the_hosts_one_at_a_time(cluster: Cluster) ->
     """A new setting restarts all processes, never two at a time, and no acknowledged write is lost."""
     before = cluster.pids()
     cluster.settings["kvnode_limits"] = {"slow_request_ms": 400}
-    with Load(WORKERS, "rolling") as load:
+    with Traffic(WORKERS, "rolling") as traffic:
         played = cluster.play()
+        traffic.stop()
+        traffic.read_all()
     assert not played.failed, played.output[-8000:]
     assert all(pid not in (0, before[name]) for name, pid in cluster.pids().items())
-    refused = [sample for sample in load.failures() if "ConnectionRefused" not in sample.detail]
-    assert not refused
+    assert not [said for said in traffic.failed(WORKERS) if ANSWERED in said]
     _assert_one_at_a_time(cluster)
-    for key, value in load.acknowledged().items():
-        assert cluster.client.get(WORKERS[0], f"/kv/{key}").body["value"] == value
+    assert not traffic.lost()
+    assert not traffic.judge().findings
 
 
 def test_inventory_that_cannot_work_is_refused_before_anything_is_touched(cluster: Cluster) -> None:
