@@ -7,10 +7,13 @@ BIN := .venv/bin
 NPM := PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix dashboard
 
 # for the tests: a browser, and what boots systemd hosts and breaks their network and disks
-TEST_PACKAGES := chromium mmdebstrap systemd-container iproute2 nftables openssh-client libatomic1 strace
+TEST_PACKAGES := chromium mmdebstrap systemd-container iproute2 nftables openssh-client e2fsprogs libatomic1 strace
 
 # for the benchmark: what kvnode is compared with, and what asks them all
 BENCH_PACKAGES := etcd-server redis-server webdis wrk
+
+# how long `make soak` goes on
+SECONDS ?= 600
 
 PROTOS := $(wildcard proto/kvnode/rpc/pb/*.proto)
 GRPC_CODE := kvnode/rpc/pb/__init__.py
@@ -21,7 +24,7 @@ DASHBOARD_SOURCES := $(shell find dashboard/src dashboard/public dashboard/index
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help up bench bench-packages test test-quick test-setup check check-style check-types check-layers check-dashboard \
+.PHONY: help up bench bench-packages test test-quick test-setup soak check check-style check-types check-layers check-dashboard \
 	check-yaml check-ansible check-units format proto dashboard wheel hosts hosts-down lock packages \
 	python-venv clean
 
@@ -84,6 +87,9 @@ hosts: packages .venv/.dev .venv/.kvnode $(DASHBOARD) ## boot five systemd hosts
 
 hosts-down: .venv/.dev ## remove the hosts
 	$(BIN)/python -m tests.hosts.machines down
+
+soak: packages .venv/.dev .venv/.kvnode $(DASHBOARD) ## break the five hosts at random under load for SECONDS=600, by SEED=
+	@$(BIN)/python -m tests.hosts.soak --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 lock: .venv/.dev ## choose the newest allowed versions of all dependencies and write them down with hashes
 	$(call compile,requirements-dev.lock,--extra dev)
