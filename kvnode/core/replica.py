@@ -91,10 +91,18 @@ class Replica:
         return None
 
     def admit(self, partition: int, ballot: Ballot) -> Refusal | None:
-        """Promise a ballot that is higher; refuse a lower one, and any for want of a vote or of space."""
-        if partition not in self._ctx.held or not self._journal.voting(partition):
+        """Promise a ballot that is higher; refuse a lower one, and any for want of a vote or of space.
+
+        Whose ballot it is, is noted without a vote too: who gets its vote back does not stand against
+        a leader that it would first have to settle every copied record with.
+        """
+        if partition not in self._ctx.held:
             return Refusal(partition, NO_BALLOT, voting=False)
         promised = self._journal.promised(partition)
+        if not self._journal.voting(partition):
+            if ballot >= promised:
+                self._watcher.promised(partition, ballot)
+            return Refusal(partition, NO_BALLOT, voting=False)
         if ballot < promised:
             return Refusal(partition, promised)
         if ballot > promised:

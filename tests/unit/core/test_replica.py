@@ -18,7 +18,7 @@ from kvnode.core.messages import (
 )
 from kvnode.core.operations import Status
 from kvnode.core.records import Record
-from kvnode.core.versions import Ballot, Version
+from kvnode.core.versions import NO_BALLOT, Ballot, Version
 from tests.simulation.cluster import SimCluster, formed
 
 
@@ -137,3 +137,13 @@ def test_an_acknowledged_write_survives_a_power_cut(seed: int) -> None:
         cluster.until(cluster.healthy)
         got = cluster.get(1, "a")
         assert (got.value, got.version) == (b"%d" % number, put.version)
+
+
+def test_without_a_vote_it_still_learns_who_leads(asker: Asker) -> None:
+    """A replica that is being rebuilt refuses all, but notes the leader: it will not stand against it."""
+    machine = asker.replica.machine
+    asker.replica.store.clear_voting(asker.partition)
+    assert asker.accept(asker.record(9, 1)) == [(0, Refusal(asker.partition, NO_BALLOT, voting=False))]
+    assert asker.held is None
+    assert asker.replica.store.promised(asker.partition) < Ballot(9, 1)
+    assert machine.leaders.leader_of(asker.partition) == 1
