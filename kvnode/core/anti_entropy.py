@@ -63,6 +63,14 @@ class AntiEntropy:
         self._untold: dict[int, set[int]] = {peer.worker: set() for peer in peers}
         self._under_way = 0
         self._ticked_ms = 0
+        self.repaired = {peer.worker: 0 for peer in peers}
+
+    def progress(self, worker: int) -> tuple[int, int]:
+        """Return, of the partitions led here: how many are compared with a peer now, and lag there."""
+        comparing = sum(check.under_way for (_, peer), check in self._checks.items() if peer == worker)
+        leaderships = self._leaders.led.values()
+        lagging = (worker in lead.others and worker not in lead.whole_followers for lead in leaderships)
+        return comparing, sum(lagging)
 
     def tell(self, worker: int) -> list[int]:
         """Return the partitions that a peer has come to hold whole since it was last told."""
@@ -166,6 +174,7 @@ class AntiEntropy:
             )
         for key in behind[:REPAIRS_AT_ONCE]:
             leadership.repair(key, worker)
+            self.repaired[worker] += 1
         check.suspects = {key: self._rank(leadership.partition, key) for key in keys}
         if not keys or not (first_pass or behind):
             self._agree(leadership, worker)

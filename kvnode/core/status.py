@@ -8,13 +8,21 @@ from kvnode.core.versions import Version
 
 
 class PeerStatus(msgspec.Struct, frozen=True):
-    """How one worker sees another. ``latent_*``: copies not yet durable there."""
+    """How one worker sees another. ``latent_*``: copies not yet durable there.
+
+    Of the partitions that this worker leads and the other one follows: how many it is ``comparing``
+    now, in how many the other one is not known to hold all (``behind``), and how many keys it has
+    ``repaired`` there since it started.
+    """
 
     worker: int
     live: bool
     latent_copies: int
     latent_bytes: int
     latent_oldest_ms: int
+    comparing: int = 0
+    behind: int = 0
+    repaired: int = 0
 
 
 class WorkerStatus(msgspec.Struct, frozen=True):
@@ -22,6 +30,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
 
     ``led``: the partitions it leads now. ``keys`` and ``tombstones`` count what its disk holds as
     replica. ``behind``: partitions that it holds and is not yet known to agree on with their leader.
+    ``rebuilding``: partitions in which it has no vote. ``tombstones_forgotten``: since it started.
     """
 
     worker: int
@@ -39,6 +48,8 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     led: list[int]
     behind: int
     peers: list[PeerStatus]
+    rebuilding: int = 0
+    tombstones_forgotten: int = 0
 
 
 class KeyEvent(msgspec.Struct, frozen=True, gc=False):

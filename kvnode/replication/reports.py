@@ -57,12 +57,16 @@ class Reporter:
             held=len(machine.leaders.held),
             led=sorted(machine.leaders.led),
             behind=machine.leaders.behind,
+            rebuilding=machine.rebuild.remaining,
+            tombstones_forgotten=machine.ctx.forgotten,
             peers=[self._peer(peer.worker, live=peer.live) for peer in machine.peers],
         )
 
     def _peer(self, worker: int, *, live: bool) -> PeerStatus:
         copies, size, oldest_ms = self._machine.copies.waiting(worker)
-        return PeerStatus(worker, live, copies, size, oldest_ms)
+        comparing, behind = self._machine.anti_entropy.progress(worker)
+        repaired = self._machine.anti_entropy.repaired[worker]
+        return PeerStatus(worker, live, copies, size, oldest_ms, comparing, behind, repaired)
 
     def report(self, number: int) -> Report:
         """Return the next report; what it carries is not reported again."""

@@ -36,6 +36,8 @@ def _put_status(message: pb.WorkerStatusMsg, status: WorkerStatus) -> None:
     message.held = status.held
     message.led.extend(status.led)
     message.behind = status.behind
+    message.rebuilding = status.rebuilding
+    message.tombstones_forgotten = status.tombstones_forgotten
     for peer in status.peers:
         message.peers.add(
             worker=peer.worker,
@@ -43,6 +45,9 @@ def _put_status(message: pb.WorkerStatusMsg, status: WorkerStatus) -> None:
             latent_copies=peer.latent_copies,
             latent_bytes=peer.latent_bytes,
             latent_oldest_ms=peer.latent_oldest_ms,
+            comparing=peer.comparing,
+            behind=peer.behind,
+            repaired=peer.repaired,
         )
 
 
@@ -62,10 +67,22 @@ def _get_status(message: pb.WorkerStatusMsg) -> WorkerStatus:
         held=message.held,
         led=list(message.led),
         behind=message.behind,
-        peers=[
-            PeerStatus(peer.worker, peer.live, peer.latent_copies, peer.latent_bytes, peer.latent_oldest_ms)
-            for peer in message.peers
-        ],
+        peers=[_get_peer(peer) for peer in message.peers],
+        rebuilding=message.rebuilding,
+        tombstones_forgotten=message.tombstones_forgotten,
+    )
+
+
+def _get_peer(message: pb.PeerStatusMsg) -> PeerStatus:
+    return PeerStatus(
+        message.worker,
+        message.live,
+        message.latent_copies,
+        message.latent_bytes,
+        message.latent_oldest_ms,
+        message.comparing,
+        message.behind,
+        message.repaired,
     )
 
 
