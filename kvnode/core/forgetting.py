@@ -90,7 +90,8 @@ class Forgetting:
         if round_.floored == everybody:
             del self._rounds[partition]
             self._ctx.raise_floor(partition, round_.floor, round_.floor)
-            self._ctx.durability.after_all(partial(self._tell, leadership))
+            for worker in leadership.others:
+                self.set_floor(leadership, worker)
         elif round_.asked_ms is None or now - round_.asked_ms >= 2 * self._ctx.timing.suspect_ms:
             round_.asked_ms = now
             self._ctx.raise_floor(partition, round_.floor, self._ctx.journal.forgotten(partition))
@@ -99,16 +100,17 @@ class Forgetting:
                 if worker not in round_.floored:
                     self.set_floor(leadership, worker, round_)
 
-    def _tell(self, leadership: Leadership) -> None:
-        for worker in leadership.others:
-            self.set_floor(leadership, worker)
-
     def set_floor(self, leadership: Leadership, worker: int, round_: Round | None = None) -> None:
-        """Bring a follower's floor, and what it has forgotten, up to ours."""
+        """Bring a follower's floor, and what it has forgotten, up to ours.
+
+        Not before ours is durable, and with it everything that was appended here before: a leader
+        that loses a record at or below the floor to a crash would else take it for deleted later.
+        """
         partition, journal = leadership.partition, self._ctx.journal
         floor, forgotten = journal.floor(partition), journal.forgotten(partition)
         message = SetFloor(self._ctx.number(), partition, leadership.ballot, floor, forgotten)
-        self._calls.ask(worker, message, partial(self._answered, round_))
+        then = partial(self._answered, round_)
+        self._ctx.durability.after_all(partial(self._calls.ask, worker, message, then))
 
     def _answered(self, round_: Round | None, worker: int, reply: Reply | None) -> None:
         if not isinstance(reply, FloorReply):

@@ -144,3 +144,16 @@ def test_a_busy_partition_forgets_too(cluster: SimCluster, key: str) -> None:
     assert forgotten(cluster, key)
     held = cluster.held(1, other)
     assert isinstance(held, Record)
+
+
+def test_no_floor_is_asked_for_before_the_leaders_own_is_durable(cluster: SimCluster, key: str) -> None:
+    """A leader whose disk stalls asks nobody to raise a floor: what it holds below may yet be lost."""
+    leader = cluster.workers[1]
+    sent = cluster.network.watch()
+    leader.sync_ms = 10 * FAST.tombstone_ms
+    partition = cluster.ring.partition(key)
+    cluster.until(lambda: leader.store.floor(partition) != NO_VERSION)
+    while leader.store.durable_lsn < leader.store.appended_lsn:
+        assert not any(isinstance(request, SetFloor) for _, _, request in sent)
+        cluster.run(1)
+    cluster.until(lambda: any(isinstance(request, SetFloor) for _, _, request in sent))
