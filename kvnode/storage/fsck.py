@@ -182,8 +182,12 @@ class FolderCheck:
             state = hint_state(self._disk, number, self._files[number].size())
             if state is HintState.WHOLE or (state is HintState.MISSING and header.place == newest):
                 continue
-            kind, reason = f"{state.value}_hint", "it will be made anew"
-            self._report.add(Severity.HARMLESS, kind, hint_name(number), reason)
+            if state is HintState.LONGER:
+                reason = "its hint file speaks for more bytes than it has"
+                self._report.add(Severity.DAMAGE, "wrong_size", segment_name(number), reason)
+            else:
+                kind, reason = f"{state.value}_hint", "it will be made anew"
+                self._report.add(Severity.HARMLESS, kind, hint_name(number), reason)
 
     def _leftovers(self, replaced: set[int]) -> None:
         """Report what a crash has left, and what is not ours."""

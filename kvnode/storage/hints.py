@@ -30,7 +30,7 @@ from kvnode.storage.lines import (
     encode_struct,
     hint_of,
 )
-from kvnode.storage.segment import TEMPORARY, Segment, hint_name, read_lines, split_lines
+from kvnode.storage.segment import TEMPORARY, Segment, hint_name, read_lines, segment_name, split_lines
 
 _BUFFER_BYTES = 1 << 16
 _END_BYTES = 256
@@ -42,12 +42,17 @@ class StaleHintError(LineError):
     """A hint file is sound, but not this segment's as it is now."""
 
 
+class ShortSegmentError(StaleHintError):
+    """A hint file is this segment's, and sound: the segment has lost its end."""
+
+
 class HintState(Enum):
     """What can be said of a segment's hint file."""
 
     WHOLE = "whole"
     MISSING = "missing"
     STALE = "stale"
+    LONGER = "longer"
     DAMAGED = "damaged"
 
 
@@ -132,7 +137,10 @@ def write_hint(disk: Disk, segment: Segment) -> Iterator[int]:
 
 
 def read_hint(disk: Disk, number: int, segment_bytes: int) -> Iterator[Line] | None:
-    """Return the lines of a segment's hint file, or None if there is none to be trusted."""
+    """Return the lines of a segment's hint file, or None if there is none to be trusted.
+
+    Raises DamageError where it tells that the segment has lost its end.
+    """
     name = hint_name(number)
     try:
         file = disk.open(name)
@@ -140,6 +148,9 @@ def read_hint(disk: Disk, number: int, segment_bytes: int) -> Iterator[Line] | N
         return None
     try:
         size = _checked_size(file, number, segment_bytes)
+    except ShortSegmentError as error:
+        file.close()
+        raise DamageError(segment_name(number), segment_bytes, str(error)) from error
     except (LineError, DamageError) as error:
         file.close()
         _log.info("hint_refused", file=name, reason=str(error))
@@ -155,6 +166,8 @@ def hint_state(disk: Disk, number: int, segment_bytes: int) -> HintState:
         return HintState.MISSING
     try:
         _checked_size(file, number, segment_bytes)
+    except ShortSegmentError:
+        return HintState.LONGER
     except StaleHintError:
         return HintState.STALE
     except (LineError, DamageError):
@@ -190,8 +203,6 @@ def _checked_size(file: File, number: int, segment_bytes: int) -> int:
     last = decode(end)
     if not isinstance(last, HintEndLine):
         raise LineError("it does not end as it should")
-    if last.bytes != segment_bytes:
-        raise StaleHintError(f"it speaks for {last.bytes} bytes, and the segment has {segment_bytes}")
     size -= len(end)
     total = 0
     for offset in range(0, size, _BUFFER_BYTES):
@@ -202,4 +213,7 @@ def _checked_size(file: File, number: int, segment_bytes: int) -> int:
     first = decode(line)
     if not isinstance(first, HintLine) or (first.format, first.segment) != (FORMAT, number):
         raise StaleHintError("it is of another segment or format")
+    if last.bytes != segment_bytes:
+        kind = ShortSegmentError if last.bytes > segment_bytes else StaleHintError
+        raise kind(f"the file has {segment_bytes} bytes, and its hint file speaks for {last.bytes}")
     return size

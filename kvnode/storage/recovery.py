@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from kvnode.core.hash_tree import HashTree, bucket_of, entry_hash
 from kvnode.core.identity import Identity
 from kvnode.core.records import Entry
-from kvnode.errors import StorageError
+from kvnode.errors import DamageError, StorageError
 from kvnode.storage.damage import STATE_LINES, Damage, report, sound_lines
 from kvnode.storage.disk import Disk
 from kvnode.storage.hints import read_hint
@@ -76,7 +76,12 @@ def _lines(disk: Disk, segment: Segment, damages: list[Damage]) -> Iterator[Plac
     size = segment.opened().size()
     segment.size = segment.written = size
     segment.sealed = True
-    hint = None if segment.damaged else read_hint(disk, segment.number, size)
+    hint = None
+    try:
+        hint = None if segment.damaged else read_hint(disk, segment.number, size)
+    except DamageError as error:
+        segment.damaged = True
+        damages.append(Damage(error.file, 0, error.offset, 0, error.reason))
     segment.hinted = hint is not None
     if hint is None:
         found: list[Damage] = []

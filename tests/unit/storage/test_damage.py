@@ -216,6 +216,21 @@ def test_a_missing_segment_is_noticed() -> None:
         assert votes(open_store(disk, segment_bytes=SEGMENT_BYTES)) == EVERYWHERE
 
 
+def test_a_merged_segment_that_lost_its_end_is_noticed() -> None:
+    """Whole lines missing from a segment that no header lists yet: its hint file knows how long it was."""
+    disk = MemoryDisk()
+    store = open_store(disk, segment_bytes=SEGMENT_BYTES)
+    store.set_voting(0)
+    for seq in range(1, 60):
+        store.append(record(f"k{seq % 7}", seq))
+    commit(store)
+    tidy(store)
+    disk.crash()
+    merged = [name for name in segments(disk) if b'"replaces":[],' not in disk.contents(name)]
+    disk.replace(merged[-1], lose_end(disk.contents(merged[-1])))
+    assert not open_store(disk, segment_bytes=SEGMENT_BYTES).voting(0)
+
+
 def test_merges_leave_no_gap() -> None:
     """However often segments are merged and merged again, no start takes one for missing."""
     disk = MemoryDisk()

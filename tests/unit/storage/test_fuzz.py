@@ -15,16 +15,17 @@ from random import Random
 import pytest
 import structlog
 
+from kvnode.core.identity import Identity
 from kvnode.core.versions import Ballot, Version
 from kvnode.errors import DamageError, StorageError
 from kvnode.storage.findings import Severity
 from kvnode.storage.fsck import check_folder
-from kvnode.storage.identity import IDENTITY_NAME
+from kvnode.storage.identity import IDENTITY_NAME, write_identity
 from kvnode.storage.memory_disk import MemoryDisk
 from kvnode.storage.segment import DAMAGED
 from kvnode.storage.store import Store
 from kvnode.storage.upkeep import Upkeep
-from tests.unit.storage.support import PARTITIONS, State, commit, open_store, record, state_of, tidy
+from tests.unit.storage.support import PARTITIONS, WORKER, State, commit, open_store, record, state_of, tidy
 
 FOLDERS = int(os.environ.get("KVNODE_FUZZ_FOLDERS", "1200"))
 BATCHES = 8
@@ -40,6 +41,7 @@ def template(seed: int) -> tuple[Files, State]:
     """Return the files of a worker that was used for a while, and what it had acknowledged."""
     random = Random(seed)
     disk = MemoryDisk()
+    write_identity(disk, Identity(WORKER, f"{seed:032x}"))
     store = open_store(disk, segment_bytes=SEGMENT_BYTES)
     for partition in EVERYWHERE:
         store.set_voting(partition)
