@@ -33,6 +33,7 @@ from kvnode.replication.host import WorkerHost
 from kvnode.rpc.control_client import ControlClient
 from kvnode.rpc.control_server import ControlServer
 from kvnode.rpc.inspection import InspectionClient, InspectionService
+from kvnode.rpc.layout import Layout
 from kvnode.rpc.transport import GrpcTransport
 from kvnode.storage.disk import PosixDisk
 from kvnode.storage.space import is_no_space
@@ -189,6 +190,7 @@ async def _serve_worker(config: WorkerConfig, host: WorkerHost, ending: Ending) 
     transport = GrpcTransport(
         host,
         bind=f"{config.worker.bind}:{split_address(own.grpc)[1]}",
+        layout=Layout([entry.id for entry in cluster.workers], cluster.partitions, cluster.ring().partition),
         peers={entry.id: entry.grpc for entry in cluster.workers},
         services=[InspectionService(host)],
     )

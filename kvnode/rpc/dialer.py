@@ -10,6 +10,7 @@ from kvnode.errors import MismatchError, PeerError
 from kvnode.logs import get_logger
 from kvnode.replication.transport import Inbox
 from kvnode.rpc.channel import Backoff, Times
+from kvnode.rpc.layout import Layout
 from kvnode.rpc.link import Link
 
 _log = get_logger()
@@ -18,10 +19,11 @@ _log = get_logger()
 class Dialer:
     """The outgoing side of one peer, from ``start`` to ``stop``."""
 
-    def __init__(self, worker: int, address: str, inbox: Inbox, times: Times) -> None:
+    def __init__(self, worker: int, address: str, inbox: Inbox, layout: Layout, times: Times) -> None:
         self._worker = worker
         self._address = address
         self._inbox = inbox
+        self._layout = layout
         self._times = times
         self._backoff = Backoff(times)
         self._hurry = asyncio.Event()
@@ -67,7 +69,7 @@ class Dialer:
     async def _run(self) -> None:
         while True:
             self._hurry.clear()
-            link = Link(self._worker, self._address, self._inbox, self._times)
+            link = Link(self._worker, self._address, self._inbox, self._layout, self._times)
             try:
                 await self._serve(link)
             except PeerError as error:

@@ -18,9 +18,13 @@ from kvnode.errors import MismatchError, PeerError
 from kvnode.logs import get_logger
 from kvnode.replication.transport import Inbox
 from kvnode.rpc.greetings import Greetings
+from kvnode.rpc.layout import Layout
 from kvnode.rpc.methods import Stream
 
 _log = get_logger()
+
+_UNANSWERED = 20_000
+"""Attempts that a peer may have open: far more than a worker lets wait."""
 
 _UNSENT = 10_000
 """Replies that may wait for the network; a peer that does not read them loses its link."""
@@ -35,6 +39,7 @@ class IncomingStream:
         sender: Hello,
         context: grpc.aio.ServicerContext[bytes, bytes],
         inbox: Inbox,
+        layout: Layout,
         greetings: Greetings,
         on_idle: Callable[[], None],
     ) -> None:
@@ -42,6 +47,7 @@ class IncomingStream:
         self._sender = sender
         self._context = context
         self._inbox = inbox
+        self._layout = layout
         self._greetings = greetings
         self._on_idle = on_idle
         self._owed = 0
@@ -69,6 +75,15 @@ class IncomingStream:
         """Whether every request that was read has been answered."""
         return self._owed <= 0 and not self._unsent
 
+    @property
+    def purpose(self) -> tuple[str, int, str]:
+        """What a peer's process has one stream for: the method, the worker and its process."""
+        return self._stream.name, self._sender.worker, self._sender.process
+
+    def replace(self) -> None:
+        """End at once: its sender has opened another, for the link that this one was part of is broken."""
+        self._end(PeerError(f"another {self._stream.name} stream has been opened"))
+
     def close(self) -> None:
         """End as soon as the stream is idle."""
         self._closing = True
@@ -80,7 +95,10 @@ class IncomingStream:
             if not self._greetings.is_newest(self._sender):
                 raise MismatchError(f"a later process of worker {self._sender.worker} has greeted")
             request = decode(data)
+            self._layout.check(self._sender.worker, request)
             self._owed += self._stream.owed(request)
+            if self._owed > _UNANSWERED:
+                raise PeerError(f"{self._owed} requests wait to be answered")
             self._inbox.receive(self._sender, request, self._respond)
         self.close()
 

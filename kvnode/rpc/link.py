@@ -18,6 +18,7 @@ from kvnode.logs import get_logger
 from kvnode.replication.transport import Inbox
 from kvnode.rpc.channel import Times, open_channel, unary_call
 from kvnode.rpc.greetings import Metadata, metadata
+from kvnode.rpc.layout import Layout
 from kvnode.rpc.methods import CALLS, HELLO, STREAMS
 from kvnode.rpc.outgoing import OutgoingStream
 from kvnode.rpc.status import error_of, is_expired
@@ -28,10 +29,11 @@ _log = get_logger()
 class Link:
     """One link to worker ``worker`` at ``address``, on behalf of ``inbox``."""
 
-    def __init__(self, worker: int, address: str, inbox: Inbox, times: Times) -> None:
+    def __init__(self, worker: int, address: str, inbox: Inbox, layout: Layout, times: Times) -> None:
         self._worker = worker
         self._address = address
         self._inbox = inbox
+        self._layout = layout
         self._times = times
         self._channel = open_channel(address, times)
         self._metadata: Metadata = ()
@@ -127,6 +129,7 @@ class Link:
             self._deliver(method.decode_reply(answer))
 
     def _deliver(self, reply: Reply) -> None:
+        self._layout.check(self._worker, reply)
         if not self._broken.done():
             self._inbox.reply(self._worker, reply)
             self._idle.set()

@@ -7,16 +7,23 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn
 
 from kvnode.core.messages import Hello, Reply
-from kvnode.errors import MessageError, PeerError
+from kvnode.errors import MessageError, MismatchError, PeerError
 from kvnode.logs import get_logger
 from kvnode.replication.transport import Inbox
 from kvnode.rpc.greetings import Greetings
 from kvnode.rpc.incoming import IncomingStream
+from kvnode.rpc.layout import Layout
 from kvnode.rpc.methods import CALLS, COORDINATION, HELLO, REPLICATION, STREAMS, Method, Stream
 from kvnode.rpc.server import Context, Handler, Service, call_handler, stream_handler
 from kvnode.rpc.status import refuse
 
 _log = get_logger()
+
+_CALLS = 4000
+"""Single calls of all peers that may wait to be answered."""
+
+_ANSWER_S = 30.0
+"""How long the longest of them waits: well beyond what peers themselves wait."""
 
 _STRANGERS = 1000
 """Refused workers whose reasons are remembered; they may call themselves anything."""
@@ -25,8 +32,9 @@ _STRANGERS = 1000
 class PeerService:
     """Serves peers on behalf of ``inbox``. ``on_greeting`` is told of each process that is new to us."""
 
-    def __init__(self, inbox: Inbox, on_greeting: Callable[[Hello], None]) -> None:
+    def __init__(self, inbox: Inbox, layout: Layout, on_greeting: Callable[[Hello], None]) -> None:
         self._inbox = inbox
+        self._layout = layout
         self._on_greeting = on_greeting
         self._greetings = Greetings(inbox.hello().process)
         self._streams: set[IncomingStream] = set()
@@ -71,7 +79,7 @@ class PeerService:
         except PeerError as error:
             await self._refuse(HELLO, context, error)
         try:
-            self._inbox.check(theirs)
+            self._check(theirs)
         except PeerError as error:
             self._complain(theirs.worker, context.peer(), str(error))
             await refuse(context, error)
@@ -79,6 +87,15 @@ class PeerService:
         if self._greetings.note(theirs):
             self._on_greeting(theirs)
         return HELLO.encode_reply(self._inbox.hello())
+
+    def _check(self, theirs: Hello) -> None:
+        if theirs.worker == self._inbox.hello().worker:
+            raise MismatchError(f"worker {theirs.worker} is this one")
+        self._inbox.check(theirs)
+
+    def _refuse_surplus(self) -> None:
+        if self._calls >= _CALLS:
+            raise PeerError(f"{self._calls} calls wait to be answered")
 
     def _call(self, method: Method[Any, Any]) -> Callable[[bytes, Context], Awaitable[bytes]]:
         async def handle(data: bytes, context: Context) -> bytes:
@@ -90,12 +107,18 @@ class PeerService:
 
             try:
                 sender = self._greetings.sender(dict(context.invocation_metadata() or ()))
-                self._inbox.receive(sender, method.decode_request(data), respond)
+                request = method.decode_request(data)
+                self._layout.check(sender.worker, request)
+                self._refuse_surplus()
+                self._inbox.receive(sender, request, respond)
             except PeerError as error:
                 await self._refuse(method, context, error)
             self._calls += 1
             try:
-                return method.encode_reply(await answer)
+                async with asyncio.timeout(_ANSWER_S):
+                    return method.encode_reply(await answer)
+            except TimeoutError:
+                await refuse(context, PeerError(f"not answered within {_ANSWER_S:g} s"))
             finally:
                 self._calls -= 1
                 self._calmer.set()
@@ -106,11 +129,14 @@ class PeerService:
         async def handle(_: object, context: Context) -> None:
             try:
                 sender = self._greetings.sender(dict(context.invocation_metadata() or ()))
-                await context.send_initial_metadata(())
                 stream = IncomingStream(
-                    method, sender, context, self._inbox, self._greetings, self._calmer.set
+                    method, sender, context, self._inbox, self._layout, self._greetings, self._calmer.set
                 )
+                for other in tuple(self._streams):
+                    if other.purpose == stream.purpose:
+                        other.replace()
                 self._streams.add(stream)
+                await context.send_initial_metadata(())
                 try:
                     await stream.run()
                 finally:

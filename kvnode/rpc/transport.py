@@ -10,6 +10,7 @@ from kvnode.core.messages import Hello, Request
 from kvnode.replication.transport import Inbox
 from kvnode.rpc.channel import Times
 from kvnode.rpc.dialer import Dialer
+from kvnode.rpc.layout import Layout
 from kvnode.rpc.server import Server, Service
 from kvnode.rpc.service import PeerService
 
@@ -20,7 +21,8 @@ _LAST_WORDS_S = 0.2
 class GrpcTransport:
     """Listens on ``bind`` and dials ``peers`` (worker number → ``host:port``; our own is left out).
 
-    ``services`` are served on the same port. To be made and used on one event loop.
+    ``layout`` is what messages may name; ``services`` are served on the same port.
+    To be made and used on one event loop.
     """
 
     def __init__(
@@ -28,6 +30,7 @@ class GrpcTransport:
         inbox: Inbox,
         *,
         bind: str,
+        layout: Layout,
         peers: Mapping[int, str],
         services: Sequence[Service] = (),
         times: Times | None = None,
@@ -35,11 +38,11 @@ class GrpcTransport:
         times = times or Times()
         own = inbox.hello().worker
         self._dialers = {
-            worker: Dialer(worker, address, inbox, times)
+            worker: Dialer(worker, address, inbox, layout, times)
             for worker, address in peers.items()
             if worker != own
         }
-        self._service = PeerService(inbox, self._greeted)
+        self._service = PeerService(inbox, layout, self._greeted)
         self._server = Server(bind, (*self._service.services(), *services))
         self._accepting = False
 

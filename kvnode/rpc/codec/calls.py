@@ -37,7 +37,9 @@ from kvnode.rpc.codec.wire import (
     EPOCH,
     ballot,
     ballot_or_none,
+    check_count,
     checked_key,
+    checked_name,
     parse_current,
     version_or_none,
 )
@@ -105,6 +107,7 @@ def encode_read_states(request: ReadStates) -> bytes:
 def decode_read_states(data: bytes) -> ReadStates:
     """Read a question for the records of keys."""
     message = parse_current(pb.ReadStatesMsg, data)
+    check_count("keys", message.keys)
     return ReadStates(
         message.number,
         message.partition,
@@ -163,7 +166,9 @@ def decode_sync(data: bytes) -> Sync:
         raise MessageError(f"a copy with {len(buckets)} buckets for {message.incarnation!r}")
     if leader != NO_BALLOT and len(buckets) != BUCKETS:
         raise MessageError(f"a comparison of {len(buckets)} buckets, expected {BUCKETS}")
-    return Sync(message.number, message.partition, leader, buckets, message.after, message.incarnation)
+    after = message.after and checked_key(message.after)
+    incarnation = checked_name(message.incarnation)
+    return Sync(message.number, message.partition, leader, buckets, after, incarnation)
 
 
 def encode_sync_reply(reply: SyncReply) -> bytes:
@@ -281,10 +286,11 @@ def encode_form(form: Form) -> bytes:
 def decode_form(data: bytes) -> Form:
     """Read a fresh cluster's identity, which cannot be empty."""
     message = parse_current(pb.FormMsg, data)
-    roster = dict(message.roster)
+    check_count("workers", message.roster)
+    roster = {worker: checked_name(incarnation) for worker, incarnation in message.roster.items()}
     if not message.cluster_id or not roster or not all(roster.values()) or 0 in roster:
         raise MessageError(f"cluster {message.cluster_id!r} of {roster}, expected an id and every disk's")
-    return Form(message.number, message.cluster_id, roster)
+    return Form(message.number, checked_name(message.cluster_id), roster)
 
 
 def encode_form_reply(reply: FormReply) -> bytes:

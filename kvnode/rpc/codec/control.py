@@ -8,7 +8,15 @@ from kvnode.core.messages import Hello
 from kvnode.core.status import KeyEvent, KeyPage, PeerStatus, Report, StoredKey, WorkerStatus
 from kvnode.errors import MessageError
 from kvnode.rpc.codec.replication import hello_from_message, hello_to_message
-from kvnode.rpc.codec.wire import EPOCH, checked_key, parse_current, version
+from kvnode.rpc.codec.wire import (
+    EPOCH,
+    check_count,
+    checked_key,
+    checked_name,
+    checked_value,
+    parse_current,
+    version,
+)
 from kvnode.rpc.pb import control_pb2 as pb
 
 
@@ -52,9 +60,11 @@ def _put_status(message: pb.WorkerStatusMsg, status: WorkerStatus) -> None:
 
 
 def _get_status(message: pb.WorkerStatusMsg) -> WorkerStatus:
+    for what, items in (("reasons", message.reasons), ("peers", message.peers)):
+        check_count(what, items)
     return WorkerStatus(
         worker=message.worker,
-        state=message.state,
+        state=checked_name(message.state),
         reasons=list(message.reasons),
         release=message.release,
         cluster_id=message.cluster_id,
@@ -107,6 +117,8 @@ def decode_report(data: bytes) -> tuple[Hello | None, Report]:
     message = parse_current(pb.ReportMsg, data)
     if not message.HasField("status"):
         raise MessageError("a report without a status")
+    check_count("log lines", message.log_lines)
+    check_count("key events", message.key_events)
     events = [
         KeyEvent(
             checked_key(one.key),
@@ -172,7 +184,7 @@ def decode_key_page(data: bytes) -> KeyPage:
             one.partition,
             version(one.version_term, one.version_worker, one.version_seq),
             one.size_bytes,
-            one.value if one.HasField("value") else None,
+            checked_value(one.value) if one.HasField("value") else None,
         )
         for one in message.keys
     ]

@@ -5,8 +5,19 @@ from __future__ import annotations
 from kvnode.core.messages import Attempt, ExecuteBatch, ExecuteReply
 from kvnode.core.operations import Condition, Kind, Operation, Outcome, Status
 from kvnode.errors import MessageError
-from kvnode.rpc.codec.wire import EPOCH, checked_key, parse_current, version
+from kvnode.rpc.codec.wire import (
+    EPOCH,
+    check_count,
+    checked_key,
+    checked_name,
+    checked_value,
+    parse_current,
+    version,
+)
 from kvnode.rpc.pb import coordination_pb2 as pb
+
+LONGEST_MS = 86_400_000
+"""The longest deadline that a request can have: the bound of ``limits.request_timeout_ms``."""
 
 # Dictionaries are several times faster than calling an enumeration, and tell what is unknown.
 _KINDS: dict[int, Kind] = {int(kind): kind for kind in Kind}
@@ -49,9 +60,15 @@ def _put_attempt(message: pb.AttemptMsg, attempt: Attempt) -> None:
         message.relay = True
 
 
+def _checked_deadline(deadline_ms: int) -> int:
+    if deadline_ms > LONGEST_MS:
+        raise MessageError(f"a deadline in {deadline_ms} ms, expected at most {LONGEST_MS}")
+    return deadline_ms
+
+
 def _get_operation(message: pb.AttemptMsg) -> Operation:
     kind = _KINDS.get(message.kind)
-    value = message.value or (b"" if message.HasField("value") else None)
+    value = checked_value(message.value) if message.HasField("value") else None
     if kind is None:
         raise MessageError(f"an operation of kind {message.kind}")
     if (kind is Kind.PUT) == (value is None):
@@ -64,7 +81,7 @@ def _get_operation(message: pb.AttemptMsg) -> Operation:
         value,
         _get_condition(message.condition) if message.HasField("condition") else None,
         message.local,
-        message.request_id if message.HasField("request_id") else None,
+        checked_name(message.request_id) if message.HasField("request_id") else None,
     )
 
 
@@ -80,8 +97,10 @@ def encode_execute_batch(batch: ExecuteBatch) -> bytes:
 def decode_execute_batch(data: bytes) -> ExecuteBatch:
     """Read operations for a leader."""
     message = parse_current(pb.ExecuteBatchMsg, data)
+    check_count("attempts", message.attempts)
     attempts = [
-        Attempt(one.number, _get_operation(one), one.deadline_ms, one.relay) for one in message.attempts
+        Attempt(one.number, _get_operation(one), _checked_deadline(one.deadline_ms), one.relay)
+        for one in message.attempts
     ]
     return ExecuteBatch(message.number, attempts)
 
@@ -109,7 +128,7 @@ def _get_outcome(message: pb.OutcomeMsg) -> Outcome:
     return Outcome(
         status,
         version(term, message.version_worker, seq) if term or seq else None,
-        message.value or (b"" if message.HasField("value") else None),
+        checked_value(message.value) if message.HasField("value") else None,
         message.replicas,
         message.pending,
         message.node,

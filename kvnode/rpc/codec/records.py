@@ -8,7 +8,7 @@ from kvnode.core.messages import Held, Refusal
 from kvnode.core.records import Record
 from kvnode.core.versions import Ballot
 from kvnode.errors import MessageError
-from kvnode.rpc.codec.wire import ballot, ballot_or_none, checked_key, version
+from kvnode.rpc.codec.wire import ballot, ballot_or_none, checked_key, checked_value, version
 from kvnode.rpc.pb import replication_pb2 as pb
 
 
@@ -36,7 +36,7 @@ def get_record(message: pb.RecordMsg) -> Record:
         ballot(message.accepted_term, message.accepted_worker),
         version(message.version_term, message.version_worker, message.version_seq),
         version(term, message.previous_worker, seq) if seq or term else None,
-        message.value or (b"" if message.HasField("value") else None),
+        checked_value(message.value) if message.HasField("value") else None,
         message.copied,
     )
 

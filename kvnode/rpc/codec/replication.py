@@ -20,7 +20,7 @@ from kvnode.rpc.codec.records import (
     put_record,
     put_refusal,
 )
-from kvnode.rpc.codec.wire import EPOCH, parse, parse_current
+from kvnode.rpc.codec.wire import EPOCH, check_count, checked_name, parse, parse_current
 from kvnode.rpc.pb import replication_pb2 as pb
 
 
@@ -48,13 +48,13 @@ def hello_from_message(message: pb.HelloMsg) -> Hello:
         raise MessageError("a greeting that names no worker, process or incarnation")
     return Hello(
         worker=message.worker,
-        process=message.process,
-        incarnation=message.incarnation,
-        cluster_id=message.cluster_id,
-        layout=message.layout,
+        process=checked_name(message.process),
+        incarnation=checked_name(message.incarnation),
+        cluster_id=checked_name(message.cluster_id),
+        layout=checked_name(message.layout),
         epoch=message.epoch,
         voting=message.voting,
-        release=message.release,
+        release=checked_name(message.release),
         protocol=(message.protocol_oldest, message.protocol_newest),
         votes_in=tuple(message.votes_in),
     )
@@ -85,9 +85,10 @@ def decode_accept_batch(data: bytes) -> AcceptBatch:
     """Read records to be accepted."""
     message = parse_current(pb.AcceptBatchMsg, data)
     records = message.records
+    check_count("records", records)
     if not message.request_ids:
         return AcceptBatch(message.number, [AcceptItem(get_record(record)) for record in records])
-    ids = dict(message.request_ids)
+    ids = {index: checked_name(name) for index, name in message.request_ids.items()}
     if max(ids) >= len(records):
         raise MessageError(f"a request id for record {max(ids)} of {len(records)}")
     items = [AcceptItem(get_record(record), ids.get(index)) for index, record in enumerate(records)]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from functools import lru_cache
 from typing import Protocol, Self, TypeVar
 
+import msgspec
 from google.protobuf.message import DecodeError
 
 from kvnode.core.versions import NO_BALLOT, NO_VERSION, Ballot, Version
@@ -17,6 +19,19 @@ KEY_BYTES = 1024
 """The longest key, in bytes of UTF-8."""
 
 _SURELY_SHORT = KEY_BYTES // 4
+
+LARGEST = 10**18 - 1
+"""The largest term or number of a version: what an entity tag can say, with room to count on."""
+
+LARGEST_WORKER = 10**9 - 1
+
+ITEMS = 10_000
+"""The most records, attempts, keys, lines or reasons in one message: ten times what is ever sent."""
+
+NAME_CHARACTERS = 128
+"""The longest id, release or word of state."""
+
+_JSON = msgspec.json.Decoder(msgspec.Raw)
 
 
 class _Epochal(Protocol):
@@ -53,10 +68,36 @@ def checked_key(key: str) -> str:
     return key
 
 
+def checked_value(value: bytes) -> bytes:
+    """Return a value if a line of the log can hold it: JSON, without line breaks."""
+    if b"\n" in value or b"\r" in value:
+        raise MessageError("a value with line breaks")
+    try:
+        _JSON.decode(value)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise MessageError(f"a value that is no JSON: {error}") from error
+    return value
+
+
+def checked_name(name: str) -> str:
+    """Return an id, a release or a state if it may be one: short, and printable."""
+    if len(name) > NAME_CHARACTERS or not name.isprintable():
+        raise MessageError(
+            f"{name[:NAME_CHARACTERS]!r}, expected at most {NAME_CHARACTERS} printable characters"
+        )
+    return name
+
+
+def check_count(what: str, items: Sized) -> None:
+    """Refuse a list that nobody would send."""
+    if len(items) > ITEMS:
+        raise MessageError(f"{len(items)} {what}, expected at most {ITEMS}")
+
+
 @lru_cache(maxsize=4096)  # many records share few ballots
 def ballot(term: int, worker: int) -> Ballot:
     """Return a ballot that must be one."""
-    if not term or not worker:
+    if not (0 < term <= LARGEST and 0 < worker <= LARGEST_WORKER):
         raise MessageError(f"ballot ({term}, {worker}), expected a term and a worker")
     return Ballot(term, worker)
 
@@ -69,7 +110,7 @@ def ballot_or_none(term: int, worker: int) -> Ballot:
 
 def version(term: int, worker: int, seq: int) -> Version:
     """Return a version that must be one."""
-    if not term or not worker or not seq:
+    if not (0 < term <= LARGEST and 0 < worker <= LARGEST_WORKER and 0 < seq <= LARGEST):
         raise MessageError(f"version ({term}, {worker}, {seq}), expected a term, a worker and a number")
     return Version(term, worker, seq)
 

@@ -11,11 +11,14 @@ from kvnode.core.records import Record
 from kvnode.core.versions import Ballot, Version
 from kvnode.errors import MismatchError
 from kvnode.rpc.channel import Times
+from kvnode.rpc.layout import Layout
 from kvnode.rpc.server import Service
 from kvnode.rpc.transport import GrpcTransport
 
 DEADLINE_S = 10.0
 LAYOUT = "layout"
+MEANING = Layout((1, 2, 3), 256, lambda _: 7)
+"""Three workers, and a ring that puts every key into partition 7."""
 
 Respond = Callable[[Reply], None]
 Answer = Callable[[Request, Respond], None]
@@ -36,9 +39,9 @@ def hello(worker: int, process: str = "", layout: str = LAYOUT) -> Hello:
     )
 
 
-def record(key: str = "a", value: bytes | None = b"1", seq: int = 1) -> Record:
+def record(key: str = "a", value: bytes | None = b"1", seq: int = 1, leader: int = 1) -> Record:
     """Return a record with a ballot and a version."""
-    return Record(7, key, Ballot(3, 1), Version(3, 1, seq), None, value)
+    return Record(7, key, Ballot(3, leader), Version(3, 1, seq), None, value)
 
 
 def batch(number: int, *records: Record) -> AcceptBatch:
@@ -119,7 +122,9 @@ async def serving(
     services: tuple[Service, ...] = (),
 ) -> AsyncIterator[GrpcTransport]:
     """Run a transport for the time of a block."""
-    transport = GrpcTransport(inbox, bind=bind, peers=peers or {}, times=times, services=services)
+    transport = GrpcTransport(
+        inbox, bind=bind, layout=MEANING, peers=peers or {}, times=times, services=services
+    )
     await transport.start()
     try:
         yield transport

@@ -6,6 +6,7 @@ A field that is added to a struct is therefore filled here, and must come throug
 from __future__ import annotations
 
 import enum
+import json
 import types
 import typing
 from typing import Any, TypeVar
@@ -23,12 +24,20 @@ T = TypeVar("T", bound=msgspec.Struct)
 U32 = st.integers(0, 2**32 - 1)
 U64 = st.integers(0, 2**64 - 1)
 POSITIVE_U32 = st.integers(1, 2**32 - 1)
-POSITIVE_U64 = st.integers(1, 2**64 - 1)
+WORKER = st.integers(1, 10**9 - 1)
+ORDINAL = st.integers(1, 10**18 - 1)
+"""A term, or the number of a version."""
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
-NAME = TEXT.filter(bool)
-KEY = NAME | st.sampled_from(["k" * 1024, "é" * 512, "/", "\0", "🙂" * 256])
-BALLOT = st.builds(Ballot, POSITIVE_U64, POSITIVE_U32)
-VERSION = st.builds(Version, POSITIVE_U64, POSITIVE_U32, POSITIVE_U64)
+_LETTERS = st.characters(categories=["Ll", "Nd", "Po"], max_codepoint=0xFF)
+PRINTABLE = st.text(_LETTERS, max_size=30)
+NAME = st.text(_LETTERS, min_size=1, max_size=30)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | TEXT,
+    lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner),
+).map(lambda value: json.dumps(value).encode())
+KEY = TEXT.filter(bool) | st.sampled_from(["k" * 1024, "é" * 512, "/", "\0", "🙂" * 256])
+BALLOT = st.builds(Ballot, ORDINAL, WORKER)
+VERSION = st.builds(Version, ORDINAL, WORKER, ORDINAL)
 
 _BY_NAME: dict[str, st.SearchStrategy[Any]] = {
     "number": U64,
@@ -37,6 +46,14 @@ _BY_NAME: dict[str, st.SearchStrategy[Any]] = {
     "key": KEY,
     "process": NAME,
     "incarnation": NAME,
+    "cluster_id": PRINTABLE,
+    "layout": PRINTABLE,
+    "release": PRINTABLE,
+    "state": PRINTABLE,
+    "request_id": st.none() | PRINTABLE,
+    "deadline_ms": st.integers(0, 86_400_000),
+    "after": st.just("") | KEY,
+    "log_lines": st.lists(st.binary(max_size=50), max_size=5),
     "promised": BALLOT | st.just(NO_BALLOT),
     "floor": VERSION | st.just(NO_VERSION),
     "forgotten": VERSION | st.just(NO_VERSION),
@@ -51,7 +68,7 @@ _BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
     int: U32,
     float: st.floats(allow_nan=False),
     str: TEXT,
-    bytes: st.binary(max_size=50),
+    bytes: JSON,
     bool: st.booleans(),
     type(None): st.none(),
     Ballot: BALLOT,
@@ -99,8 +116,8 @@ def operations(draw: st.DrawFn) -> Operation:
     return Operation(
         kind,
         draw(KEY),
-        draw(st.binary(max_size=50)) if kind is Kind.PUT else None,
+        draw(JSON) if kind is Kind.PUT else None,
         draw(st.none() | structs(Condition)),
         kind is Kind.GET and draw(st.booleans()),
-        draw(st.none() | TEXT),
+        draw(st.none() | PRINTABLE),
     )

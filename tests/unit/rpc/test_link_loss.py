@@ -16,7 +16,7 @@ from kvnode.rpc.channel import Times, open_channel, unary_call
 from kvnode.rpc.methods import HELLO
 from kvnode.rpc.transport import GrpcTransport
 from tests.conftest import find_free_ports
-from tests.unit.rpc.fakes import FakeInbox, Respond, batch, hello, serving
+from tests.unit.rpc.fakes import MEANING, FakeInbox, Respond, batch, hello, serving
 
 AT_ONCE_S = 2.0
 """Below any time-out of ours or of gRPC's, and enough for a busy machine."""
@@ -178,7 +178,9 @@ async def test_an_inbox_may_send_and_close_from_within_link_up() -> None:
     """The link is up when the inbox is told so; closing it there and then is a normal loss."""
     one, two = FakeInbox(hello(1)), FakeInbox(hello(2))
     async with serving(two) as second:
-        transport = GrpcTransport(one, bind="127.0.0.1:0", peers={2: f"127.0.0.1:{second.port}"})
+        transport = GrpcTransport(
+            one, bind="127.0.0.1:0", layout=MEANING, peers={2: f"127.0.0.1:{second.port}"}
+        )
         note = one.link_up
 
         def act(peer: Hello) -> None:

@@ -74,7 +74,7 @@ async def test_both_directions_are_links_of_their_own(pair: Pair) -> None:
     """What one side sends does not wait for what the other sends."""
     one, first, two, second = pair
     first.send(2, batch(1))
-    second.send(1, batch(2))
+    second.send(1, batch(2, record(leader=2)))
     await one.until(lambda: bool(one.replies))
     await two.until(lambda: bool(two.replies))
     assert (one.replies, two.replies) == ([(2, AcceptReply(1, []))], [(1, AcceptReply(2, []))])

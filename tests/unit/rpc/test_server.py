@@ -10,7 +10,7 @@ from kvnode.errors import PeerError
 from kvnode.rpc.channel import open_channel, unary_call
 from kvnode.rpc.methods import REPLICATION
 from kvnode.rpc.transport import GrpcTransport
-from tests.unit.rpc.fakes import FakeInbox, hello, serving
+from tests.unit.rpc.fakes import MEANING, FakeInbox, hello, serving
 
 
 async def check(channel: grpc.aio.Channel, service: str) -> health_pb2.HealthCheckResponse:
@@ -24,7 +24,7 @@ async def test_a_taken_port_is_named() -> None:
     """A second listener on one port is refused, with the address in the error."""
     async with serving(FakeInbox(hello(1))) as first:
         bind = f"127.0.0.1:{first.port}"
-        second = GrpcTransport(FakeInbox(hello(2)), bind=bind, peers={})
+        second = GrpcTransport(FakeInbox(hello(2)), bind=bind, layout=MEANING, peers={})
         with pytest.raises(PeerError, match=bind):
             await second.start()
         await second.stop(0)
