@@ -107,6 +107,9 @@ class Limits(Section, frozen=True):
     request_timeout_ms: Milliseconds = 5000
     slow_request_ms: Milliseconds = 500
     inflight_requests: PositiveInt = 1024
+    connections: PositiveInt = 2048
+    body_bytes: PositiveInt = 64 * 2**20
+    unsent_bytes: PositiveInt = 64 * 2**20
     latent_records: PositiveInt = 100_000
     latent_bytes: PositiveInt = 64 * 2**20
     segment_bytes: Annotated[int, Meta(ge=64 * 2**10, le=2**32)] = 64 * 2**20

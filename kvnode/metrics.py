@@ -77,6 +77,14 @@ HTTP_REQUEST_SECONDS = Histogram(
 )
 INFLIGHT_REQUESTS = Gauge("kvnode_inflight_requests", "Requests being answered now.", registry=REGISTRY)
 
+CONNECTIONS = Gauge("kvnode_http_connections", "HTTP connections open now.", registry=REGISTRY)
+CONNECTIONS_CUT = Counter(
+    "kvnode_http_connections_cut",
+    "HTTP connections closed for what their clients did or did not do, by reason.",
+    ["reason"],
+    registry=REGISTRY,
+)
+
 # replication
 
 OPERATIONS = Counter(

@@ -195,7 +195,7 @@ async def _serve_worker(config: WorkerConfig, host: WorkerHost, ending: Ending) 
         services=[InspectionService(host)],
     )
     app = create_app(host, cluster=cluster, worker=own.id, limits=config.limits, logging=config.logging)
-    rest = RestServer(app, config.worker.bind, split_address(own.rest)[1])
+    rest = RestServer(app, config.worker.bind, split_address(own.rest)[1], config.limits)
     control = ControlClient(cluster.controller.grpc, host.hello, host.report)
     await rest.start()
     try:

@@ -16,13 +16,14 @@ from sanic.response import BaseHTTPResponse
 
 from kvnode.api import problems
 from kvnode.api.answers import Answer
-from kvnode.api.body import BODY_TIMEOUT_S, ENVELOPE_BYTES
-from kvnode.api.gate import Gate
+from kvnode.api.body import BODY_TIMEOUT_S, ENVELOPE_BYTES, discard_body
+from kvnode.api.gate import Gate, overloaded
 from kvnode.api.kv import KeyResource
 from kvnode.api.requests import REQUEST_ID_HEADER, ApiRequest, KeyRouter
 from kvnode.api.service import KeyService
 from kvnode.api.views import Views
 from kvnode.config import ClusterConfig, Limits, LoggingConfig
+from kvnode.connections import HEAD_S, IDLE_S
 from kvnode.errors import RequestError
 from kvnode.logs import get_logger
 from kvnode.metrics import HTTP_REQUEST_SECONDS, HTTP_REQUESTS
@@ -31,7 +32,6 @@ Handler = Callable[..., Coroutine[Any, Any, Answer]]
 Api = Sanic[Config, Gate]
 
 READ = ["GET", "HEAD"]
-REQUEST_TIMEOUT_S = 30
 LOGGED_PATH_CHARACTERS = 256
 CLIENT_GONE = 499
 """The customary code, for metrics and logs: nobody is there to receive it."""
@@ -50,7 +50,7 @@ def create_app(
     service: KeyService, *, cluster: ClusterConfig, worker: int, limits: Limits, logging: LoggingConfig
 ) -> Api:
     """Make the application of worker number ``worker``; run it with ``RestServer``. Its ctx is a Gate."""
-    gate = Gate(limits.inflight_requests)
+    gate = Gate(limits.inflight_requests, limits.body_bytes)
     app: Api = Sanic(
         f"worker-{worker}-{next(_numbers)}",
         config=_config(limits),
@@ -60,15 +60,15 @@ def create_app(
         strict_slashes=True,
         configure_logging=False,
     )
-    keys = KeyResource(service, worker, limits)
+    keys = KeyResource(service, worker, limits, gate)
     views = Views(service, cluster, worker, gate)
 
-    def route(path: str, name: str, handler: Handler, methods: list[str], *, stream: bool = False) -> None:
-        app.add_route(handler, path, methods, name=name, stream=stream)
+    def route(path: str, name: str, handler: Handler, methods: list[str]) -> None:
+        app.add_route(handler, path, methods, name=name, stream=True)
 
     admit = _admission(gate, logging.sample)
     route("/kv/<key:path>", "key_get", admit(keys.get), READ)
-    route("/kv/<key:path>", "key_put", admit(keys.put), ["PUT"], stream=True)
+    route("/kv/<key:path>", "key_put", admit(keys.put), ["PUT"])
     route("/kv/<key:path>", "key_delete", admit(keys.delete), ["DELETE"])
     route("/partition/<key:path>", "partition", _checked(views.partition), READ)
     for name in ("healthz", "readyz", "status", "metrics"):
@@ -89,7 +89,8 @@ def _config(limits: Limits) -> Config:
             "MOTD": False,
             "REQUEST_MAX_SIZE": limits.value_bytes + ENVELOPE_BYTES,
             "REQUEST_MAX_HEADER_SIZE": problems.HEAD_BYTES,
-            "REQUEST_TIMEOUT": REQUEST_TIMEOUT_S,
+            "REQUEST_TIMEOUT": HEAD_S,
+            "KEEP_ALIVE_TIMEOUT": IDLE_S,
             "RESPONSE_TIMEOUT": int(2 * BODY_TIMEOUT_S + limits.request_timeout_ms / 1000),
             # Sanic rewrites its own classes at the first start and cannot do it twice in a process.
             "TOUCHUP": not getattr(Http, "__touched__", False),
@@ -104,6 +105,8 @@ def _checked(handler: Handler) -> Handler:
     async def handle(request: ApiRequest, **_path: str) -> Answer:
         if request.fault is not None:
             raise request.fault
+        if request.method != "PUT":
+            await discard_body(request)
         return await handler(request)
 
     return handle
@@ -117,12 +120,9 @@ def _admission(gate: Gate, share: float) -> Callable[[Handler], Handler]:
 
         async def handle(request: ApiRequest, **_path: str) -> Answer:
             request.sample(share)
-            if not gate.enter():
-                return problems.overloaded(gate.limit, write=request.is_write)
-            try:
-                return await checked(request)
-            finally:
-                gate.leave()
+            if gate.full:
+                raise overloaded(f"this worker already answers {gate.limit} requests")
+            return await checked(request)
 
         return handle
 

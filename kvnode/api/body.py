@@ -8,6 +8,7 @@ from contextlib import suppress
 from sanic.http import Http
 from sanic.request import Request
 
+from kvnode.api.gate import Body, Gate
 from kvnode.errors import RequestError
 
 ENVELOPE_BYTES = 65536
@@ -17,6 +18,14 @@ DISCARD_BYTES = 32 * 1024 * 1024
 """How much of a body that is too large is read and dropped, so that its sender hears the answer."""
 
 BODY_TIMEOUT_S = 30.0
+HEADSTART_S = 5.0
+BYTES_PER_S = 65536
+"""A body that comes more slowly than this after its headstart is not waited for."""
+
+TOO_SLOW = (
+    f"the body came too slowly: expected {BYTES_PER_S} bytes a second after {HEADSTART_S:g} s, "
+    f"and its end within {BODY_TIMEOUT_S:g} s"
+)
 
 _IDENTITY = frozenset({"", "identity"})
 
@@ -37,15 +46,15 @@ def require_json(request: Request) -> None:
         )
 
 
-async def read_body(request: Request, value_bytes: int) -> bytes:
-    """Read the body of a value of at most ``value_bytes``. Raises RequestError (413, 408)."""
+async def read_body(request: Request, value_bytes: int, held: Body) -> bytes:
+    """Read the body of a value of at most ``value_bytes``. Raises RequestError (413, 408, 503)."""
     limit = value_bytes + ENVELOPE_BYTES
     try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            body = await _read(request, limit)
+        async with asyncio.timeout(BODY_TIMEOUT_S) as patience:
+            body = await _read(request, limit, held, patience)
     except TimeoutError:
         _give_up(request)
-        raise RequestError("body_timeout", f"the body did not arrive within {BODY_TIMEOUT_S:g} s") from None
+        raise RequestError("body_timeout", TOO_SLOW) from None
     if body is None:
         _give_up(request)
         raise RequestError(
@@ -55,8 +64,17 @@ async def read_body(request: Request, value_bytes: int) -> bytes:
     return body
 
 
-async def _read(request: Request, limit: int) -> bytes | None:
+async def discard_body(request: Request) -> None:
+    """Read a body that nobody wants, within a size and a time. Raises RequestError."""
+    if isinstance(request.stream, Http) and request.stream.request_body:
+        with Gate(0, ENVELOPE_BYTES).body() as held:
+            await read_body(request, 0, held)
+
+
+async def _read(request: Request, limit: int, held: Body, patience: asyncio.Timeout) -> bytes | None:
     """Return the body, or None when there is more than ``limit`` bytes of it."""
+    began_s = asyncio.get_running_loop().time()
+    patience.reschedule(began_s + min(BODY_TIMEOUT_S, HEADSTART_S))
     parts: list[bytes] = []
     size = 0
     declared = _declared_bytes(request)
@@ -66,7 +84,9 @@ async def _read(request: Request, limit: int) -> bytes | None:
         return None
     while (part := await request.stream.read()) is not None:
         size += len(part)
+        patience.reschedule(began_s + min(BODY_TIMEOUT_S, HEADSTART_S + size / BYTES_PER_S))
         if size <= limit:
+            held.add(len(part))
             parts.append(part)
         elif size > limit + DISCARD_BYTES:
             return None

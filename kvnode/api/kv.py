@@ -13,6 +13,7 @@ from kvnode.api import problems
 from kvnode.api.answers import Answer, spliced
 from kvnode.api.body import read_body, require_json
 from kvnode.api.etags import etag, matches, parse_tags, write_condition
+from kvnode.api.gate import Gate
 from kvnode.api.json_door import check_put_body
 from kvnode.api.keys import parse_key
 from kvnode.api.requests import ApiRequest
@@ -29,8 +30,9 @@ CONSISTENCIES = {"linearizable": False, "local": True}
 class KeyResource:
     """The handlers of ``/kv/{key}`` of one worker."""
 
-    def __init__(self, service: KeyService, worker: int, limits: Limits) -> None:
+    def __init__(self, service: KeyService, worker: int, limits: Limits, gate: Gate) -> None:
         self._service = service
+        self._gate = gate
         self._worker = worker
         self._value_bytes = limits.value_bytes
         self._timeout_s = limits.request_timeout_ms / 1000
@@ -67,12 +69,14 @@ class KeyResource:
         _refuse_parameters(request.query_string)
         condition = _parse_condition(request)
         require_json(request)
-        value = check_put_body(await read_body(request, self._value_bytes))
-        if len(value) > self._value_bytes:
-            raise RequestError(
-                "value_too_large", f"the value has {len(value)} bytes: expected at most {self._value_bytes}"
-            )
-        return await self._write(Operation(Kind.PUT, key, value, condition, request_id=request.trace_id))
+        with self._gate.body() as held:
+            value = check_put_body(await read_body(request, self._value_bytes, held))
+            if len(value) > self._value_bytes:
+                raise RequestError(
+                    "value_too_large",
+                    f"the value has {len(value)} bytes: expected at most {self._value_bytes}",
+                )
+            return await self._write(Operation(Kind.PUT, key, value, condition, request_id=request.trace_id))
 
     async def delete(self, request: ApiRequest) -> Answer:
         """Delete a key: 200, 404 when there is none, or a problem."""
@@ -103,7 +107,8 @@ class KeyResource:
         return spliced(body, 200, {"etag": etag(outcome.version)})
 
     async def _execute(self, operation: Operation) -> Outcome:
-        return await self._service.execute(operation, self._timeout_s)
+        with self._gate.admitted():
+            return await self._service.execute(operation, self._timeout_s)
 
     def _absent(self, key: str, outcome: Outcome) -> Answer:
         """Answer that a key has no value: a normal answer, so no problem."""

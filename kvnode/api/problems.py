@@ -56,6 +56,7 @@ _REFUSALS: dict[str, tuple[int, str]] = {
     "body_timeout": (408, "Request body too slow"),
     "value_too_large": (413, "Value too large"),
     "body_too_large": (413, "Request body too large"),
+    "overloaded": (503, "Overloaded"),
     "unsupported_media_type": (415, "Unsupported media type"),
 }
 
@@ -90,12 +91,6 @@ def condition_failed(version: str) -> Answer:
     """Answer a read whose If-Match names other versions than the current one."""
     detail = "the current version is none of those that If-Match names"
     return _answer("condition_failed", "Condition failed", 412, detail, version=version)
-
-
-def overloaded(limit: int, *, write: bool) -> Answer:
-    """Answer a request that is refused before anything was done for it."""
-    detail = f"this worker already answers {limit} requests: try again, or another worker"
-    return failed(Outcome(Status.OVERLOADED, reason=detail), write=write)
 
 
 def broken(error: Exception, *, write: bool, reached: bool) -> Answer:

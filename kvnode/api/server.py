@@ -12,10 +12,13 @@ from sanic import Sanic
 from sanic.http import Stage
 
 from kvnode.api.app import Api
+from kvnode.config import Limits
+from kvnode.connections import Guard
 from kvnode.errors import PeerError
 from kvnode.logs import get_logger
 
-BACKLOG = 1024
+BACKLOG = 256
+"""Connections that the kernel keeps until they are accepted: few, for they are taken or refused at once."""
 CLOSE_TIMEOUT_S = 5.0
 
 _log = get_logger()
@@ -24,8 +27,9 @@ _log = get_logger()
 class RestServer:
     """Serves ``app`` on ``host:port`` (port 0: any free one, told by ``port``)."""
 
-    def __init__(self, app: Api, host: str, port: int) -> None:
+    def __init__(self, app: Api, host: str, port: int, limits: Limits) -> None:
         self._app = app
+        self.guard = Guard(limits.connections, limits.unsent_bytes)
         self._host = host
         self.port = port
         self._server: Any = None
@@ -35,7 +39,10 @@ class RestServer:
         listener = _bind(self._host, self.port)
         self.port = listener.getsockname()[1]
         self._server = await self._app.create_server(
-            sock=listener, backlog=BACKLOG, asyncio_server_kwargs={"start_serving": False}
+            sock=listener,
+            protocol=self.guard.protocol,
+            backlog=BACKLOG,
+            asyncio_server_kwargs={"start_serving": False},
         )
         await self._server.startup()
         await self._server.start_serving()

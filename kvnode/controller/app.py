@@ -73,7 +73,7 @@ class Controller:
         app = create_app(f"kvnode-controller-{id(self):x}", config.limits.value_bytes + ENVELOPE_BYTES)
         self._feed.attach(app)
         Routes(self).add_to(app)
-        self._server = RestServer(app, config.controller.bind, port)
+        self._server = RestServer(app, config.controller.bind, port, config.limits)
 
     @property
     def port(self) -> int:

@@ -31,6 +31,9 @@ CONNECT_TIMEOUT_S: Final = 1.0
 MARGIN_S: Final = 2.0
 """How much longer than a worker's own deadline its answer is waited for."""
 
+UNDER_WAY: Final = 64
+"""Requests that are sent on at a time: each may take up a value on its way in and one on its way out."""
+
 REQUEST_ID: Final = "x-request-id"
 FAILED: Final = 500
 READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -58,6 +61,7 @@ class Proxy:
         self._timeout_s = limits.request_timeout_ms / 1000 + MARGIN_S
         self._slow_s = limits.slow_request_ms / 1000
         self._turn = 0
+        self._under_way = 0
         self._session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
@@ -82,6 +86,15 @@ class Proxy:
         Requests that bring an id, that fail or that are slow are logged, under the id that the
         worker logs them under.
         """
+        if self._under_way >= UNDER_WAY:
+            raise RequestError("overloaded", f"{self._under_way} requests are being sent on: try again")
+        self._under_way += 1
+        try:
+            return await self._forward(request)
+        finally:
+            self._under_way -= 1
+
+    async def _forward(self, request: Request) -> HTTPResponse:
         wanted = forward(request.raw_url, self._view.workers)
         began = time.monotonic()
         worker, answer = await self._ask(request, wanted.target, wanted.node)

@@ -132,6 +132,9 @@ class Routes:
 
 async def _refused(request: Request, error: Exception) -> HTTPResponse:
     """Turn whatever a handler or Sanic raised into a problem."""
+    if isinstance(error, RequestError) and error.kind == "overloaded":
+        writes = request.method in {"PUT", "DELETE", "POST", "PATCH"}
+        return problem(503, error.detail, outcome="not_stored" if writes else None)
     if isinstance(error, RequestError):
         return problem(400, error.detail)
     if isinstance(error, PeerError):

@@ -11,9 +11,14 @@ from sanic.config import Config
 from sanic.http import Http
 from sanic.server import AsyncioServer
 
+from kvnode.config import Limits
+from kvnode.connections import HEAD_S, IDLE_S, Guard
 from kvnode.errors import PeerError
 
 SOCKET_IO: Final = "/socket.io"
+BACKLOG: Final = 256
+CONNECTIONS: Final = 512
+"""At most so many, whatever the limits allow a worker: a request's body is read whole here."""
 
 
 class InFlight:
@@ -60,6 +65,8 @@ def create_app(name: str, max_body_bytes: int) -> App:
             "ACCESS_LOG": False,
             "AUTO_EXTEND": False,
             "MOTD": False,
+            "REQUEST_TIMEOUT": HEAD_S,
+            "KEEP_ALIVE_TIMEOUT": IDLE_S,
             "REQUEST_MAX_SIZE": max_body_bytes,
             "TOUCHUP": False,  # Sanic would rewrite its own classes, and cannot do it twice in a process
         }
@@ -72,8 +79,9 @@ def create_app(name: str, max_body_bytes: int) -> App:
 class RestServer:
     """Binds ``host:port``, serves, and drains. Long polls and WebSockets do not hold up a stop."""
 
-    def __init__(self, app: App, host: str, port: int) -> None:
+    def __init__(self, app: App, host: str, port: int, limits: Limits) -> None:
         self._app = app
+        self.guard = Guard(min(CONNECTIONS, limits.connections), limits.unsent_bytes)
         self._host = host
         self._port = port
         self._server: AsyncioServer | None = None
@@ -82,7 +90,11 @@ class RestServer:
         """Bind and serve. Raises PeerError, naming the port, when it is taken."""
         try:
             self._server = await self._app.create_server(
-                self._host, self._port, return_asyncio_server=True, access_log=False
+                self._host,
+                self._port,
+                protocol=self.guard.protocol,
+                backlog=BACKLOG,
+                access_log=False,
             )
         except OSError as error:
             where = f"{self._host}:{self._port}"

@@ -33,6 +33,10 @@ SERVER_OPTIONS = (
     ("grpc.keepalive_time_ms", 5000),
     ("grpc.keepalive_timeout_ms", 5000),
     ("grpc.http2.ping_timeout_ms", 5000),
+    ("grpc.max_allowed_incoming_connections", 1024),
+    ("grpc.max_concurrent_streams", 4096),
+    ("grpc.server_handshake_timeout_ms", 5000),  # a connection that never says a word
+    ("grpc.max_connection_idle_ms", 300_000),  # one without a call; links have streams
     ("grpc.http2.max_ping_strikes", 0),  # clients probe as often as they like
 )
 

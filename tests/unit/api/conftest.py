@@ -128,7 +128,7 @@ class Servers:
             limits=limits or Limits(),
             logging=logging or LoggingConfig(),
         )
-        server = RestServer(app, "127.0.0.1", 0)
+        server = RestServer(app, "127.0.0.1", 0, limits or Limits())
         await server.start()
         self._stack.push_async_callback(server.drain, 1.0)
         client = await self._stack.enter_async_context(aiohttp.ClientSession())

@@ -24,7 +24,7 @@ async def test_a_taken_port_is_named(rest: Rest) -> None:
         MemoryService(CLUSTER, 2), cluster=CLUSTER, worker=2, limits=Limits(), logging=LoggingConfig()
     )
     with pytest.raises(PeerError, match=rf"127\.0\.0\.1:{rest.server.port} is taken"):
-        await RestServer(app, "127.0.0.1", rest.server.port).start()
+        await RestServer(app, "127.0.0.1", rest.server.port, Limits()).start()
 
 
 async def test_a_port_is_free_again_after_a_drain(servers: Servers) -> None:
@@ -33,7 +33,7 @@ async def test_a_port_is_free_again_after_a_drain(servers: Servers) -> None:
     await first.put("/kv/a", b"1")
     await first.server.drain(1.0)
     app = create_app(first.service, cluster=CLUSTER, worker=1, limits=Limits(), logging=LoggingConfig())
-    second = RestServer(app, "127.0.0.1", first.server.port)
+    second = RestServer(app, "127.0.0.1", first.server.port, Limits())
     await second.start()
     assert (await first.call("GET", "/kv/a")).status == 200
     await second.drain(1.0)
@@ -120,7 +120,7 @@ async def main():
     logs.configure(node="worker-1")
     service = MemoryService(CLUSTER, 1)
     app = create_app(service, cluster=CLUSTER, worker=1, limits=Limits(), logging=LoggingConfig(sample=1.0))
-    server = RestServer(app, "127.0.0.1", 0)
+    server = RestServer(app, "127.0.0.1", 0, Limits())
     await server.start()
     async with aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as client:
         for method, path in (("GET", "/kv/a"), ("GET", "/nope"), ("POST", "/kv/a"), ("PUT", "/kv/a")):

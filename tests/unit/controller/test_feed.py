@@ -207,3 +207,10 @@ async def test_clients_are_forgotten_when_they_leave(controller: Controller, con
 def _one_connection(sock: socket.socket) -> aiohttp.TCPConnector:
     """Return a connector whose only connection is this socket."""
     return aiohttp.TCPConnector(socket_factory=lambda _: sock)
+
+
+async def test_the_feed_is_served_at_socket_io_with_a_closing_slash(http: aiohttp.ClientSession) -> None:
+    """Clients and proxies in front rely on this path: an Engine.IO handshake succeeds there."""
+    async with http.get("/socket.io/?EIO=4&transport=polling") as answer:
+        assert answer.status == 200
+        assert (await answer.text()).startswith('0{"sid":')
