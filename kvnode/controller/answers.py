@@ -49,5 +49,6 @@ def problem(
     head = {"cache-control": "no-store", **(headers or {})}
     if status == 503:  # noqa: PLR2004
         head["retry-after"] = str(RETRY_AFTER_S)
-    body = Problem("about:blank", _TITLES.get(status, "Error"), status, detail, outcome=outcome)
+    words = detail.encode(errors="backslashreplace").decode()
+    body = Problem("about:blank", _TITLES.get(status, "Error"), status, words, outcome=outcome)
     return HTTPResponse(msgspec.json.encode(body), status, head, content_type=PROBLEM)

@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
+from kvnode.controller import proxy
 from kvnode.controller.app import Controller
 from tests.support.waiting import eventually
 from tests.unit.controller.building import hello, report, status
@@ -268,3 +269,21 @@ async def test_stopping_waits_for_answers(
     hold.set()
     assert (await request).status == 200
     assert await drain
+
+
+async def test_a_method_of_no_characters_is_refused_in_words(controller: Controller) -> None:
+    """Bytes that are no UTF-8 in a request line make an answer, not a failure."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", controller.port)
+    writer.write(b"\xff\xfeBREW /kv/a HTTP/1.1\r\nConnection: close\r\n\r\n")
+    assert (await reader.read()).startswith(b"HTTP/1.1 405 ")
+    writer.close()
+
+
+async def test_only_so_many_requests_are_sent_on_at_a_time(
+    http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Past the bound a write is refused as not stored, and told when to come again."""
+    monkeypatch.setattr(proxy, "UNDER_WAY", 0)
+    async with http.put("/kv/a", json={"value": 1}) as answer:
+        assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+        assert (await answer.json())["outcome"] == "not_stored"
