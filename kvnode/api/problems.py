@@ -138,5 +138,6 @@ def _answer(
     head = dict(headers or {})
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         head["retry-after"] = str(RETRY_AFTER_S)
-    problem = Problem(f"urn:kvnode:problem:{kind}", title, status, detail, outcome, version)
+    words = detail.encode(errors="backslashreplace").decode()
+    problem = Problem(f"urn:kvnode:problem:{kind}", title, status, words, outcome, version)
     return Answer(msgspec.json.encode(problem), status, head, CONTENT_TYPE)

@@ -74,6 +74,7 @@ async def test_a_wrong_method_is_405(rest: Rest, method: str, target: str, allow
         (b"PUT /kv/a HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n" + END, 400),
         (b"PUT /kv/a HTTP/1.1\r\nTransfer-Encoding: gzip\r\n" + END, 400),
         (b"PUT /kv/a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" + END + b"zz\r\nx", 400),
+        (b"PUT /kv/a HTTP/1.1\r\nExpect: \x82\r\nContent-Length: 1\r\n" + END + b"1", 417),
         (b"PUT /kv/a HTTP/1.1\r\nExpect: cake\r\nContent-Length: 1\r\n" + END + b"1", 417),
     ],
 )
