@@ -24,7 +24,8 @@ DASHBOARD_SOURCES := $(shell find dashboard/src dashboard/public dashboard/index
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help up bench bench-packages test test-quick test-setup soak check check-style check-types check-layers check-dashboard \
+.PHONY: help up bench bench-packages test test-quick test-setup simulate soak check check-style check-types check-layers \
+	check-dashboard \
 	check-yaml check-ansible check-units format proto dashboard wheel hosts hosts-down lock packages \
 	python-venv clean
 
@@ -45,6 +46,12 @@ test-setup: packages .venv/.dev .venv/.kvnode $(DASHBOARD)
 
 bench: bench-packages .venv/.dev .venv/.kvnode ## compare with etcd and redis on this machine (BENCH="--help" tells how)
 	@$(BIN)/python -m tests.bench.versus $(BENCH)
+
+SEEDS ?= 1000
+FIRST ?= 1
+JOBS ?= 2
+simulate: .venv/.dev .venv/.kvnode ## live through many simulated histories (SEEDS=10000 FIRST=1 JOBS=2 JSON=file)
+	@$(BIN)/python -m tests.simulation run --seeds $(SEEDS) --first $(FIRST) --jobs $(JOBS) $(if $(JSON),--json $(JSON))
 
 check: check-style check-types check-layers check-dashboard check-yaml check-ansible check-units ## lint and type-check everything
 

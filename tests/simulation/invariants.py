@@ -74,15 +74,21 @@ class Invariants:
         first = self._writes.setdefault((record.partition, record.version), write)
         assert first == write, f"version {record.version} names two writes: {first} and {write}"
 
-    def leading(self, number: int, machine: WorkerMachine) -> None:
-        """A worker has taken a step: look at what it leads, if that has changed."""
+    def leading(self, number: int, machine: WorkerMachine) -> list[tuple[int, Ballot]]:
+        """A worker has taken a step: look at what it leads, if that has changed; return what is new."""
         changes = (machine, machine.leaders.changes)
         if self._changes.get(number) == changes:
-            return
+            return []
         self._changes[number] = changes
+        news = []
         for partition, leadership in machine.leaders.led.items():
-            first = self._led.setdefault((partition, leadership.ballot), leadership)
+            lead = (partition, leadership.ballot)
+            if lead not in self._led:
+                self._led[lead] = leadership
+                news.append(lead)
+            first = self._led[lead]
             assert first is leadership, f"partition {partition} was led twice under {leadership.ballot}"
+        return news
 
     def asked(self, disk: MemoryDisk, request: Request) -> None:
         """A worker sends a request: it has promised what it asks others to promise."""

@@ -150,14 +150,13 @@ class Nemesis:
 
     def _may_lose_disk(self, number: int) -> bool:
         """Whether every other disk, and the one lost before, holds what it should."""
-        if self._cluster.numbers and any(
-            not worker.machine.formation.identity.cluster_id for worker in self._cluster.workers.values()
-        ):
+        if any(not worker.machine.formation.identity.cluster_id for worker in self._cluster.workers.values()):
             return False
         if self._lost_disk in (0, number):
             return True
         before = self._cluster.workers[self._lost_disk]
-        return before.up and bool(before.store.identity.cluster_id) and not before.machine.rebuild.remaining
+        durable = before.up and before.store.durable_lsn == before.store.appended_lsn
+        return durable and bool(before.store.identity.cluster_id) and not before.machine.rebuild.remaining
 
     def _pause(self) -> None:
         number, lasts_ms = self._anyone(), self._a_while()

@@ -11,6 +11,7 @@ import sys
 
 import pytest
 
+from tests.simulation.runner import replay_command
 from tests.simulation.simulation import Simulation
 
 SEEDS = range(1, 301)
@@ -32,7 +33,7 @@ def test_a_seed_keeps_every_promise(seed: int) -> None:
     try:
         simulation.run()
     except BaseException as error:
-        error.add_note(f"to see it: python -m tests.simulation replay {seed}")
+        error.add_note(f"to see it: {replay_command(seed)}")
         raise
 
 

@@ -238,7 +238,9 @@ class SimWorker:
         self.machine.ctx.now_ms = self.clock_ms()
         self.machine.flush()
         effects = self.machine.effects()
-        self._cluster.invariants.leading(self.number, self.machine)
+        for partition, ballot in self._cluster.invariants.leading(self.number, self.machine):
+            fields: dict[str, object] = {"partition": partition, "term": ballot.term}
+            self._cluster.notes.append((self._cluster.now_ms, self.number, "leadership_won", fields))
         for effect in effects:
             self._carry_out(effect)
         if self.store.durable_lsn < self.store.appended_lsn or self.store.full:
