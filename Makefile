@@ -24,7 +24,7 @@ DASHBOARD_SOURCES := $(shell find dashboard/src dashboard/public dashboard/index
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help up bench bench-packages test test-quick test-setup simulate soak check check-style check-types check-layers \
+.PHONY: help up bench bench-packages profile test test-quick test-setup simulate soak check check-style check-types check-layers \
 	check-dashboard \
 	check-yaml check-ansible check-units format proto dashboard wheel hosts hosts-down lock packages \
 	python-venv clean
@@ -46,6 +46,9 @@ test-setup: packages .venv/.dev .venv/.kvnode $(DASHBOARD)
 
 bench: bench-packages .venv/.dev .venv/.kvnode ## compare with etcd and redis on this machine (BENCH="--help" tells how)
 	@$(BIN)/python -m tests.bench.versus $(BENCH)
+
+profile: bench-packages .venv/.dev .venv/.kvnode ## sample the workers under load, and print where their time goes (PROFILE="--help")
+	@$(BIN)/python -m tests.bench.profile $(PROFILE)
 
 SEEDS ?= 1000
 FIRST ?= 1

@@ -20,25 +20,16 @@ from rich.table import Table
 from kvnode.verify.history import Op
 from kvnode.verify.report import summary
 from kvnode.verify.workload import Plan, Workload
-from tests.bench.versus import wrk
+from tests.bench.versus.fill import fill
+from tests.bench.versus.wrk import Workload as Filling
 from tests.support.cluster import Cluster
 from tests.support.waiting import eventually
 
 VICTIM = 4
-FILL_S = 5.0
 PATIENCE_S = 600.0
 USUAL_S = 15.0
 RATE = 200.0
 CLIENTS = 8
-
-
-async def _fill(cluster: Cluster, keys: int) -> None:
-    """Write keys ``bench.0000000`` and following through worker 1."""
-    workload = wrk.Workload("fill", 64, keys=keys)
-    done = 0
-    while done < keys:
-        seen = await asyncio.to_thread(wrk.run, "kvnode", _urls(cluster)[:1], workload, FILL_S, str(done))
-        done += seen.succeeded
 
 
 def _urls(cluster: Cluster) -> list[str]:
@@ -90,7 +81,8 @@ async def main() -> None:
     table = Table("whole after", "keys it holds", "usual p99", "p99 meanwhile", "ratio")
     with tempfile.TemporaryDirectory() as folder:
         async with Cluster(Path(folder) / "cluster") as cluster:
-            await _fill(cluster, options.keys)
+            keys = Filling("fill", 64, keys=options.keys)
+            await asyncio.to_thread(fill, "kvnode", _urls(cluster), keys)
             await cluster.wait_ready()
             ratios = [await _round(cluster, number, table) for number in range(options.rounds)]
     Console().print(table)

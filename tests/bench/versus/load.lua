@@ -1,5 +1,6 @@
--- One client of one server, for wrk: wrk -s load.lua URL -- server workload keys bytes fresh number
--- Requests carry no state beside a counter and a seeded random number, so that every server is asked the same.
+-- One client of one server, for wrk: wrk -s load.lua URL -- server workload keys bytes prefix first seed [file]
+-- A request is one concatenation, so that what is measured is the server: keys have a fixed length, and
+-- everything around them is made once. "file" names the keys to use, one a line, in place of "keys" numbered ones.
 
 local alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
@@ -17,65 +18,96 @@ local function base64(text)
   return table.concat(out)
 end
 
+-- A key is a prefix of three, six, … bytes and nine digits. Three bytes are four in base64, so that both forms
+-- are the prefix and three pieces from a list of a thousand.
+local encode = function(text) return text end
+local pieces, prefixes = {}, {}
+
+local function key(prefix, number)
+  local start = prefixes[prefix]
+  if not start then
+    start = encode(prefix .. string.rep(".", -#prefix % 3))
+    prefixes[prefix] = start
+  end
+  local low, middle = number % 1000, math.floor(number / 1000) % 1000
+  return start .. pieces[math.floor(number / 1000000)] .. pieces[middle] .. pieces[low]
+end
+
+local MARK = "THEKEY"
+
+-- Return a function from a key to a whole request. "length" is the key's, which the body's length depends on.
+local function template(length, method, path, headers, body)
+  local filler = string.rep("k", length)
+  local whole = wrk.format(method, (path:gsub(MARK, filler)), headers, body and (body:gsub(MARK, filler)))
+  local from, to = whole:find(filler, 1, true)
+  local head, tail = whole:sub(1, from - 1), whole:sub(to + 1)
+  return function(text) return head .. text .. tail end
+end
+
+local JSON = { ["Content-Type"] = "application/json" }
 local servers = {}
 
-function servers.kvnode(value)
-  local body = '{"value": "' .. value .. '"}'
-  local headers = { ["Content-Type"] = "application/json" }
+function servers.kvnode(length, value)
   return {
-    put = function(key) return wrk.format("PUT", "/kv/" .. key, headers, body) end,
-    get = function(key) return wrk.format("GET", "/kv/" .. key) end,
-    delete = function(key) return wrk.format("DELETE", "/kv/" .. key) end,
+    put = template(length, "PUT", "/kv/" .. MARK, JSON, '{"value": "' .. value .. '"}'),
+    get = template(length, "GET", "/kv/" .. MARK),
+    delete = template(length, "DELETE", "/kv/" .. MARK),
   }
 end
 
-function servers.etcd(value)
-  local tail = '", "value": "' .. base64('"' .. value .. '"') .. '"}'
-  local headers = { ["Content-Type"] = "application/json" }
-  local function post(path, body) return wrk.format("POST", path, headers, body) end
+function servers.etcd(length, value)
+  local named = '{"key": "' .. MARK .. '"'
   return {
-    put = function(key) return post("/v3/kv/put", '{"key": "' .. base64(key) .. tail) end,
-    get = function(key) return post("/v3/kv/range", '{"key": "' .. base64(key) .. '"}') end,
-    delete = function(key) return post("/v3/kv/deleterange", '{"key": "' .. base64(key) .. '"}') end,
+    put = template(length, "POST", "/v3/kv/put", JSON, named .. ', "value": "' .. base64('"' .. value .. '"') .. '"}'),
+    get = template(length, "POST", "/v3/kv/range", JSON, named .. "}"),
+    delete = template(length, "POST", "/v3/kv/deleterange", JSON, named .. "}"),
   }
 end
 
-function servers.webdis(value)
-  local body = '"' .. value .. '"'
+function servers.webdis(length, value)
   return {
-    put = function(key) return wrk.format("PUT", "/SET/" .. key, {}, body) end,
-    get = function(key) return wrk.format("GET", "/GET/" .. key) end,
-    delete = function(key) return wrk.format("GET", "/DEL/" .. key) end,
+    put = template(length, "PUT", "/SET/" .. MARK, {}, '"' .. value .. '"'),
+    get = template(length, "GET", "/GET/" .. MARK),
+    delete = template(length, "GET", "/DEL/" .. MARK),
   }
 end
 
-local ask, workload, keys, fresh, count
+local ask, workload, keys, prefix, count, named
 
-function init(args)
-  workload, keys, fresh, count = args[2], tonumber(args[3]), args[5], 0
-  local bytes, number = tonumber(args[4]), tonumber(args[6])
-  math.randomseed(number)
-  ask = servers[args[1]](string.rep("x", bytes - 2))
-  if workload == "fill" then count = tonumber(fresh) end
+local function known()
+  if named then return named[math.random(#named)] end
+  return key("bench.", math.random(0, keys - 1))
 end
 
-local function known() return string.format("bench.%07d", math.random(0, keys - 1)) end
-
-local function numbered(prefix)
+local function numbered(start)
   count = count + 1
-  return string.format("%s.%07d", prefix, count - 1)
+  return key(start, count - 1)
 end
 
 local workloads = {
-  fill = function() return ask.put(numbered("bench")) end, -- from number "fresh" on
+  fill = function() return ask.put(numbered("bench.")) end,
   put = function() return ask.put(known()) end,
-  new = function() return ask.put(numbered(fresh)) end,
-  delete = function() return ask.delete(numbered(fresh)) end,
+  new = function() return ask.put(numbered(prefix)) end,
+  delete = function() return ask.delete(numbered(prefix)) end,
   get = function() return ask.get(known()) end,
   mix = function() return math.random() < 0.9 and ask.get(known()) or ask.put(known()) end,
 }
 
-function request() return workloads[workload]() end
+function init(args)
+  local server = args[1]
+  workload, keys, prefix, count = workloads[args[2]], tonumber(args[3]), args[5], tonumber(args[6])
+  math.randomseed(tonumber(args[7]))
+  if server == "etcd" then encode = base64 end
+  for i = 0, 999 do pieces[i] = encode(string.format("%03d", i)) end
+  local own = (args[2] == "new" or args[2] == "delete") and prefix or "bench."
+  ask = servers[server](#key(own, 0), string.rep("x", tonumber(args[4]) - 2))
+  if args[8] then
+    named = {}
+    for line in io.lines(args[8]) do named[#named + 1] = encode(line) end
+  end
+end
+
+function request() return workload() end
 
 -- One JSON object: what was answered, and how often each latency was seen.
 function done(summary, latency)

@@ -7,7 +7,6 @@ import os
 import subprocess
 import urllib.request
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -24,6 +23,10 @@ class Server(ABC):
 
     name: str
     about: str
+    spare = 1
+    """How many of its processes it can do without."""
+    second_opinion = False
+    """Whether it gives another guarantee than kvnode, and is asked in one round only."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -37,6 +40,10 @@ class Server(ABC):
     @abstractmethod
     def stop(self) -> None:
         """End its processes."""
+
+    @abstractmethod
+    def stop_one(self) -> None:
+        """Stop, in good order, a process that is not asked and that it can do without."""
 
     def cpu_s(self) -> float:
         """Return the processor time that its processes have used."""
@@ -57,6 +64,12 @@ class Kvnode(Server):
         self.urls = [f"http://127.0.0.1:{self._cluster.node(n).rest_port}" for n in self._cluster.workers]
         self.pids = [self._cluster.pid(n) for n in (0, *self._cluster.workers)]
 
+    def stop_one(self) -> None:
+        """Stop the last worker."""
+        gone = self._cluster.workers[-1]
+        self.pids.remove(self._cluster.pid(gone))
+        self._cluster.stop(gone)
+
     def stop(self) -> None:
         """Stop all five."""
         self._loop.run_until_complete(self._cluster.close())
@@ -66,21 +79,27 @@ class Kvnode(Server):
 class _Processes(Server):
     """Servers that are plain processes."""
 
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._started: list[subprocess.Popen[bytes]] = []
+
     def _run(self, *command: str) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / f"{len(self.pids)}.log").open("ab") as log:
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=self.folder
             )
-        self._started = [*getattr(self, "_started", []), process]
+        self._started.append(process)
         self.pids.append(process.pid)
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        process.terminate()
+        process.wait(START_S)
 
     def stop(self) -> None:
         """End the processes and wait for them."""
         for process in self._started:
-            process.terminate()
-        for process in self._started:
-            process.wait(START_S)
+            self._end(process)
 
 
 class Etcd(_Processes):
@@ -120,6 +139,12 @@ class Etcd(_Processes):
         eventually_sync(lambda: all(_answers(f"{url}/health") for url in clients), START_S)
         self.urls = sorted(clients, key=lambda url: not self._leads(url))
 
+    def stop_one(self) -> None:
+        """Stop a follower."""
+        gone = (int(self.urls.pop().rpartition(":")[2]) - self.first_port) // 10
+        self.pids.remove(self._started[gone].pid)
+        self._end(self._started[gone])
+
     @staticmethod
     def _leads(url: str) -> bool:
         return b"etcd_server_is_leader 1\n" in _get(f"{url}/metrics")
@@ -130,6 +155,8 @@ class Webdis(_Processes):
 
     name = "webdis"
     about = "Debian's redis, 1 process, appendfsync always, no copies, behind webdis"
+    spare = 0
+    second_opinion = True
     redis_port = 26_379
     port = 27_379
 
@@ -156,6 +183,10 @@ class Webdis(_Processes):
         self.urls = [f"http://127.0.0.1:{self.port}"]
         eventually_sync(lambda: _answers(f"{self.urls[0]}/PING"), START_S)
 
+    def stop_one(self) -> None:
+        """Nothing can be spared."""
+        raise NotImplementedError
+
     def _settings(self) -> dict[str, object]:
         return {
             "redis_host": "127.0.0.1",
@@ -171,7 +202,7 @@ class Webdis(_Processes):
         }
 
 
-SERVERS: dict[str, Callable[[Path], Server]] = {"kvnode": Kvnode, "etcd": Etcd, "webdis": Webdis}
+SERVERS: dict[str, type[Server]] = {"kvnode": Kvnode, "etcd": Etcd, "webdis": Webdis}
 
 
 def _get(url: str) -> bytes:

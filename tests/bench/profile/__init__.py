@@ -1,0 +1,1 @@
+"""Where the workers' time goes: ``make profile`` (``python -m tests.bench.profile``)."""
