@@ -3,7 +3,8 @@
 Every led partition is compared with each live follower: at once when it is not yet known to be
 whole there, after changes, and from time to time. A repair is an ordinary accept under the
 leader's ballot. What is still on its way in a lane differs too, so a key counts as behind only when
-it has differed twice in a row with the same record.
+it has differed twice in a row with the same record, and a follower as whole though some differ for
+the first time: unless it has lost something since the last look, which may then be one of them.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from kvnode.core.versions import Ballot, Version
 AT_ONCE = 32
 REPAIRS_AT_ONCE = 2000
 LANE_ROOM = 1000
-IDLE_ROUNDS = 12
+IDLE_ROUNDS = 4
 
 Rank = tuple[Ballot, Version]
 
@@ -30,12 +31,13 @@ Rank = tuple[Ballot, Version]
 class Check:
     """What is known of one follower's copy of one partition, under one ballot."""
 
-    __slots__ = ("ballot", "checked_ms", "looked_ms", "root", "suspects", "under_way")
+    __slots__ = ("ballot", "checked_ms", "looked_ms", "losses", "root", "suspects", "under_way")
 
     def __init__(self, ballot: Ballot) -> None:
         self.ballot = ballot
         self.checked_ms: int | None = None
         self.looked_ms = 0
+        self.losses = 0
         self.root: int | None = None
         self.suspects: dict[str, Rank | None] = {}
         self.under_way = False
@@ -68,8 +70,7 @@ class AntiEntropy:
     def progress(self, worker: int) -> tuple[int, int]:
         """Return, of the partitions led here: how many are compared with a peer now, and lag there."""
         comparing = sum(check.under_way for (_, peer), check in self._checks.items() if peer == worker)
-        leaderships = self._leaders.led.values()
-        lagging = (worker in lead.others and worker not in lead.whole_followers for lead in leaderships)
+        lagging = (worker in lead.followers.lacking() for lead in self._leaders.led.values())
         return comparing, sum(lagging)
 
     def tell(self, worker: int) -> list[int]:
@@ -89,14 +90,14 @@ class AntiEntropy:
                 check.checked_ms = None
                 check.suspects = {}
         for leadership in self._leaders.led.values():
-            leadership.whole_followers.discard(worker)
+            leadership.followers.lost(worker)
         self._untold[worker].clear()
 
     def copy_dropped(self, worker: int, item: AcceptItem) -> None:
-        """Compare again: a copy did not fit the queue."""
+        """Compare again: a copy did not fit the queue, or was refused."""
         leadership = self._leaders.led.get(item.record.partition)
         if leadership is not None:
-            leadership.whole_followers.discard(worker)
+            leadership.followers.lost(worker)
 
     def tick(self) -> None:
         """Start the comparisons that are due; looked for as often as hearts beat."""
@@ -124,17 +125,19 @@ class AntiEntropy:
             return True
         now, timing = self._ctx.now_ms, self._ctx.timing
         age = now - check.checked_ms
-        if worker not in leadership.whole_followers:
+        if not leadership.followers.whole(worker):
             return age >= timing.heartbeat_ms
         if now - check.looked_ms < timing.compare_ms:
             return False
         check.looked_ms = now
         changed = check.root != self._ctx.journal.tree(partition).root
-        return changed or age >= timing.compare_ms * IDLE_ROUNDS
+        return changed or bool(check.suspects) or age >= timing.compare_ms * IDLE_ROUNDS
 
     def _compare(self, partition: int, worker: int, leadership: Leadership) -> None:
         check = self._checks[partition, worker]
         check.under_way = True
+        if check.root is None:
+            check.losses = leadership.followers.losses(worker)
         self._under_way += 1
         root = self._ctx.journal.tree(partition).root
         round_ = self._forgetting.round_of(leadership)
@@ -159,6 +162,8 @@ class AntiEntropy:
             return
         first_pass = check.root is None
         check.root = root
+        losses = leadership.followers.losses(worker)
+        lost, check.losses = losses != check.losses, losses
         if first_pass:
             behind = [] if self._copies.waiting(worker)[0] else keys
         else:
@@ -176,14 +181,9 @@ class AntiEntropy:
             leadership.repair(key, worker)
             self.repaired[worker] += 1
         check.suspects = {key: self._rank(leadership.partition, key) for key in keys}
-        if not keys or not (first_pass or behind):
-            self._agree(leadership, worker)
+        if not lost and (not keys or not (first_pass or behind)) and leadership.followers.agreed(worker):
+            self._untold[worker].add(leadership.partition)
 
     def _rank(self, partition: int, key: str) -> Rank | None:
         entry = self._ctx.journal.entry(partition, key)
         return None if entry is None else entry.rank
-
-    def _agree(self, leadership: Leadership, worker: int) -> None:
-        if worker not in leadership.whole_followers:
-            leadership.whole_followers.add(worker)
-            self._untold[worker].add(leadership.partition)

@@ -85,7 +85,7 @@ class HandOvers:
             leadership.settled
             and self._peers[worker].ready
             and self._peers.stable_ms(worker) >= self._ctx.timing.stable_ms
-            and worker in leadership.whole_followers
+            and leadership.followers.whole(worker)
         )
 
     def _go_on(self, partition: int, leadership: Leadership) -> None:

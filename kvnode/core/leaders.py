@@ -200,7 +200,7 @@ class Leaders:
         for number, leadership in self.led.items():
             if partition in (None, number):
                 leadership.forget_votes(worker)
-                leadership.whole_followers.discard(worker)
+                leadership.followers.lost(worker)
         self._elections.forget_votes(worker, partition)
 
     def damaged(self, partition: int) -> None:

@@ -18,6 +18,7 @@ from kvnode.core.calls import Calls
 from kvnode.core.confirmations import Confirmations
 from kvnode.core.context import Context
 from kvnode.core.copies import Copies
+from kvnode.core.followers import Followers
 from kvnode.core.inquiry import Again, Asking, Inquiry
 from kvnode.core.messages import AcceptItem, Refusal
 from kvnode.core.operations import Kind, Outcome, Status
@@ -57,9 +58,9 @@ class Leadership:
         self.settled = False
         self.closing = False
         self.ended = False
-        self.whole_followers: set[int] = set()
         replicas = ctx.ring.preference_list(partition)
         self.others = tuple(worker for worker in replicas if worker != ctx.worker)
+        self.followers = Followers(self.others)
         self._ctx = ctx
         self._parts = parts
         self._asking = Asking(ctx, parts.calls, parts.peers, partition, ballot, self.others, overtaken)

@@ -203,11 +203,9 @@ class WorkerMachine:
         self.leaders.copied(worker, item)
 
     def copy_refused(self, worker: int, item: AcceptItem, refusal: Refusal) -> None:
-        """Hear why a peer refused a copy; without a vote or space it will be compared with later."""
-        if refusal.voting and not refusal.full:
-            self.leaders.copy_refused(worker, item, refusal)
-        else:
-            self.anti_entropy.copy_dropped(worker, item)
+        """Hear why a peer refused a copy; unless another leads, compare with it later."""
+        self.leaders.copy_refused(worker, item, refusal)
+        self.anti_entropy.copy_dropped(worker, item)
 
     def copy_dropped(self, worker: int, item: AcceptItem) -> None:
         """Leave a copy that did not fit its queue to anti-entropy."""
