@@ -93,8 +93,8 @@ class Replica:
     def admit(self, partition: int, ballot: Ballot) -> Refusal | None:
         """Promise a ballot that is higher; refuse a lower one, and any for want of a vote or of space.
 
-        Whose ballot it is, is noted without a vote too: who gets its vote back does not stand against
-        a leader that it would first have to settle every copied record with.
+        Whose ballot it is, is noted in either case: who has its vote or its space back does not stand
+        against whoever leads meanwhile, but waits to be handed what is its own.
         """
         if partition not in self._ctx.held:
             return Refusal(partition, NO_BALLOT, voting=False)
@@ -105,9 +105,10 @@ class Replica:
             return Refusal(partition, NO_BALLOT, voting=False)
         if ballot < promised:
             return Refusal(partition, promised)
+        if ballot > promised and self._journal.full:
+            self._watcher.promised(partition, ballot)
+            return self._no_space(partition)
         if ballot > promised:
-            if self._journal.full:
-                return self._no_space(partition)
             self._journal.promise(partition, ballot)
         self._watcher.promised(partition, ballot)
         return None

@@ -84,3 +84,19 @@ def test_a_full_replica_is_no_candidate(cluster: SimCluster) -> None:
     cluster.workers[second].disk.capacity = None
     cluster.until(lambda: cluster.leader(key) != 0)
     assert cluster.put(third, key, b"2").status is Status.OK
+
+
+def test_a_full_leader_gets_its_partitions_back_without_an_election_against_their_leader(
+    cluster: SimCluster,
+) -> None:
+    """It hears who leads while it can promise nothing, and with space again waits to be handed them."""
+    key = cluster.key(primary=4)
+    assert cluster.put(2, key, b"0").status is Status.OK
+    fill(cluster, 4)
+    cluster.until(lambda: cluster.leader(key) in cluster.replicas(key)[1:])
+    lost = len(cluster.noted("leadership_lost"))
+    for number in range(20):
+        assert cluster.put(2, key, b"%d" % number).status is Status.OK
+    cluster.workers[4].disk.capacity = None
+    cluster.until(lambda: cluster.healthy() and cluster.converged())
+    assert len(cluster.noted("leadership_lost")) == lost
