@@ -1,7 +1,7 @@
 """The ``kvnode`` command: arguments in, exit status out.
 
-The stdout of a node holds JSON lines and nothing else; what is refused before there is a log goes
-to stderr in words.
+The stdout of a node holds JSON lines and nothing else, also when its configuration is refused; words
+for a person go to stderr.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from kvnode.config import NodeConfig, load_controller_config, load_worker_config
 from kvnode.errors import ConfigError, LockedError, PeerError, StorageError
 from kvnode.local.cluster import run_up
 from kvnode.local.plan import UpOptions
-from kvnode.logs import silenced
+from kvnode.logs import complain, configure, get_logger, silenced
 from kvnode.storage.disk import PosixDisk, ReadOnlyDisk
 from kvnode.storage.findings import FolderReport, Severity
 from kvnode.storage.fsck import check_folder
@@ -49,7 +49,7 @@ def worker(config: ConfigFile) -> None:
     try:
         loaded = load_worker_config(config)
     except ConfigError as error:
-        _fail(error, EX_CONFIG)
+        _refuse(config, error)
     from kvnode.node import run_worker  # noqa: PLC0415 - other commands need neither gRPC nor Sanic
 
     raise typer.Exit(run_worker(loaded))
@@ -61,7 +61,7 @@ def controller(config: ConfigFile) -> None:
     try:
         loaded = load_controller_config(config)
     except ConfigError as error:
-        _fail(error, EX_CONFIG)
+        _refuse(config, error)
     from kvnode.node import run_controller  # noqa: PLC0415 - as above
 
     raise typer.Exit(run_controller(loaded))
@@ -197,6 +197,15 @@ def _seconds(text: str) -> float | None:
     if not 0 <= seconds <= 86_400:  # noqa: PLR2004
         raise typer.BadParameter(f"expected seconds or never, got {text!r}", param_hint="--restart-after")
     return seconds
+
+
+def _refuse(config: Path, error: ConfigError) -> NoReturn:
+    """End a node that has no configuration, and so no name but its file's."""
+    configure(node=config.stem)
+    fields = {"file": error.source, "key": error.key, "expected": error.expected}
+    get_logger().error("config_refused", reason=str(error), **fields)
+    complain(str(error))
+    raise typer.Exit(EX_CONFIG)
 
 
 def _fail(error: Exception, status: int) -> NoReturn:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, inspect
 
 from kvnode.core.ring import Member, Ring
 from kvnode.errors import ConfigError
@@ -201,19 +201,38 @@ def _load(path: str | Path, kind: type[T]) -> T:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as failure:
         raise ConfigError(source, "", f"is not valid TOML: {failure}") from failure
     except msgspec.ValidationError as failure:
-        key, expected = _explain(str(failure))
+        key, expected = _explain(str(failure), kind)
         raise ConfigError(source, key, expected) from failure
 
 
-def _explain(complaint: str) -> tuple[str, str]:
+def _explain(complaint: str, kind: type) -> tuple[str, str]:
     """Split msgspec's words into a dotted key and what was expected."""
     words, _, place = complaint.partition(" - at `")
     key = place.removesuffix("`").removeprefix("$").removeprefix(".")
     if named := re.fullmatch(r"Object (contains unknown|missing required) field `(.*)`", words):
         fault, field = named.groups()
+        unknown = f"unknown key: expected one of {_allowed(kind, key)}"
+        words = unknown if fault == "contains unknown" else "required, but missing"
         key = f"{key}.{field}" if key else field
-        words = "unknown key" if fault == "contains unknown" else "required, but missing"
+    elif words.startswith("Invalid enum value"):
+        words = f"{words}: expected one of {_allowed(kind, key)}"
     return key, words
+
+
+def _allowed(kind: type, place: str) -> str:
+    """Return the keys of the table, or the values of the choice, at a place like ``cluster.workers[0]``."""
+    info = inspect.type_info(kind)
+    for name in place.split(".") if place else ():
+        if isinstance(info, inspect.StructType):
+            info = next(field.type for field in info.fields if field.encode_name == name.partition("[")[0])
+        if isinstance(info, inspect.VarTupleType):
+            info = info.item_type
+    allowed: list[object] = []
+    if isinstance(info, inspect.LiteralType):
+        allowed += info.values
+    elif isinstance(info, inspect.StructType):
+        allowed += [field.encode_name for field in info.fields]
+    return ", ".join(map(str, allowed))
 
 
 def _check_node(source: str, config: NodeConfig, section: str, bind: str) -> None:

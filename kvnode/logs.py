@@ -2,13 +2,14 @@
 
 Our own events are ``noun_verbed`` with key-value pairs. What libraries say through the standard
 ``logging`` or ``warnings`` becomes the event ``library_logged``; an exception that nobody caught is
-an event too. Writing a line never raises.
+an event too. Writing a line never raises. Words for a person go to stderr, if that is another stream.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
 import threading
 import traceback
@@ -169,6 +170,24 @@ def configure(
     )
     _route_libraries(LibraryHandler(renderer, sink), LEVELS[level])
     _catch_uncaught()
+
+
+def complain(text: str) -> None:
+    """Tell a person on stderr, in words, what has been logged.
+
+    Not where stderr leads to the log itself (the journal, ``2>&1``): each line there is a JSON object.
+    """
+    if not _stderr_is_the_log():
+        sys.stderr.write(f"kvnode: {text}\n")
+
+
+def _stderr_is_the_log() -> bool:
+    """Whether stdout and stderr are one stream, and no terminal."""
+    try:
+        output, errors = sys.stdout.fileno(), sys.stderr.fileno()
+        return os.path.sameopenfile(output, errors) and not os.isatty(errors)
+    except (OSError, ValueError):
+        return False
 
 
 @contextlib.contextmanager

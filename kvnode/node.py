@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from importlib import metadata
 from pathlib import Path
@@ -28,7 +27,7 @@ from kvnode.config import (
 )
 from kvnode.controller.app import Controller
 from kvnode.errors import NoSpaceError, PeerError, StorageError
-from kvnode.logs import LogBuffer, configure, get_logger
+from kvnode.logs import LogBuffer, complain, configure, get_logger
 from kvnode.replication.host import WorkerHost
 from kvnode.rpc.control_client import ControlClient
 from kvnode.rpc.control_server import ControlServer
@@ -88,10 +87,10 @@ def _run(node: Coroutine[None, None, None]) -> int:
 
 
 def _failed(error: Exception, exit_code: int) -> int:
-    """Say why the node stops: to the log with all that is known, and to a person in one line."""
+    """Say why the node stops: in the log with all that is known, and in words."""
     defect = error if exit_code == FAILED else None
     _log.error("node_failed", reason=str(error) or repr(error), exc_info=defect)
-    sys.stderr.write(f"kvnode: {error}\n")
+    complain(str(error) or repr(error))
     return exit_code
 
 

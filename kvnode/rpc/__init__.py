@@ -1,12 +1,12 @@
 """gRPC between nodes: the one place that knows of it.
 
 ``transport`` carries replication's messages, ``control_client`` and ``control_server`` the workers'
-reports, ``inspection`` the controller's questions. gRPC's C library writes to stderr by itself; it is
-told to keep to errors, which must happen before its first import.
+reports, ``inspection`` the controller's questions. gRPC's C library writes to stderr by itself, and
+not in JSON; it is told to be silent, which must happen before its first import. What fails is raised too.
 """
 
 from __future__ import annotations
 
 import os
 
-os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")

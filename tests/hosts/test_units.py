@@ -86,7 +86,10 @@ def test_refused_configuration_ends_with_78_and_is_not_tried_again(cluster: Clus
         until(lambda: "ActiveState=failed" in cluster.run(host, show), 20, "the unit to fail")
         assert "ExecMainStatus=78" in cluster.run(host, show)
         assert "NRestarts=0" in cluster.run(host, show)
-        assert any(config in line and "surprise" in line for line in cluster.journal(host, "-1min"))
+        lines = [json.loads(line) for line in cluster.journal(host, "-1min")]
+        (refused,) = [line for line in lines if line["event"] == "config_refused"]
+        assert refused["file"] == config
+        assert refused["key"].endswith("surprise")
     finally:
         cluster.run(host, f"cp -a /root/kept {config} && systemctl reset-failed {host.unit}")
 

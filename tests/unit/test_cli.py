@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -55,18 +57,36 @@ def test_a_node_gets_its_configuration_and_gives_its_exit_status(
     assert isinstance(controller, ControllerConfig)
 
 
-@pytest.mark.parametrize("command", ["worker", "controller"])
+@pytest.mark.parametrize(("command", "name"), [("worker", "worker-1"), ("controller", "controller")])
 def test_a_wrong_configuration_is_refused_with_78(
-    folder: Path, ran: list[WorkerConfig | ControllerConfig], command: str
+    folder: Path, ran: list[WorkerConfig | ControllerConfig], command: str, name: str
 ) -> None:
-    """The file and the key are named on stderr, and nothing is started."""
-    file = folder / "worker-1.toml"
-    file.write_text(file.read_text().replace("replicas = 3", "replicas = 9"))
+    """File, key and what was expected are named, in one log line and in words, and nothing is started."""
+    file = folder / f"{name}.toml"
+    file.write_text(file.read_text().replace("replicas = 3", "replicas = 5"))
     result = invoke(command, "--config", file)
     assert result.exit_code == 78
-    assert result.stdout == ""
-    assert str(file) in result.stderr
+    (line,) = result.stdout.splitlines()
+    logged = json.loads(line)
+    assert (logged["level"], logged["event"], logged["node"]) == ("error", "config_refused", name)
+    assert (logged["file"], logged["key"]) == (str(file), "cluster.replicas")
+    assert logged["expected"] == "expected at most the number of workers (3), got 5"
+    assert result.stderr == f"kvnode: {logged['reason']}\n"
     assert ran == []
+
+
+@pytest.mark.parametrize("command", ["worker", "controller"])
+def test_where_stderr_leads_to_the_log_the_words_are_left_to_it(tmp_path: Path, command: str) -> None:
+    """A journal, or what reads ``2>&1``, gets JSON lines and nothing else."""
+    both = subprocess.run(
+        [sys.executable, "-m", "kvnode", command, "--config", str(tmp_path / "nothing.toml")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    assert both.returncode == 78
+    (line,) = both.stdout.splitlines()
+    assert json.loads(line)["event"] == "config_refused"
 
 
 def test_check_config_knows_both_kinds_of_file(folder: Path) -> None:
