@@ -60,6 +60,16 @@ describe("a worker's card", () => {
     expect(state(page)).toContain('Last known: online')
   })
 
+  it('says that its keys cannot be fetched, until the feed is lost, which the header says for all', async () => {
+    const worker = aWorker(1)
+    const feed = connectedFeed(aSnapshot([worker]))
+    vi.stubGlobal('fetch', fakeFetch(() => Promise.reject(new TypeError('Failed to fetch'))).fetch)
+    const page = mount(WorkerCard, { props: { worker }, global: { provide: { [clusterKey]: feed.store } } })
+    await vi.waitUntil(() => page.find('[role=alert]').exists())
+    feed.disconnect()
+    await vi.waitUntil(() => !page.find('[role=alert]').exists())
+  })
+
   it('lists the keys that it stores, and hands one over when picked', async () => {
     const page = mounted()
     await vi.waitUntil(() => page.find('[data-testid=key-row]').exists())
