@@ -19,7 +19,7 @@ from kvnode.core.context import Context
 from kvnode.core.identity import Identity, IdentityStore
 from kvnode.core.messages import Form, FormReply, Hello, Reply
 from kvnode.core.peers import Peers
-from kvnode.errors import MismatchError
+from kvnode.errors import MismatchError, NoSpaceError
 
 
 class Formation:
@@ -129,17 +129,24 @@ class Formation:
             return
         roster = {**(message.roster if founder else {}), identity.worker: identity.incarnation}
         joined = msgspec.structs.replace(identity, cluster_id=message.cluster_id, roster=roster)
-        self._store.write_identity(joined)
+        try:
+            self._store.write_identity(joined)
+        except NoSpaceError:
+            self._founding = False
+            return
         self._ctx.outbox.note("cluster_joined", cluster_id=message.cluster_id, votes=founder)
 
     def note_incarnation(self, worker: int, incarnation: str) -> bool:
-        """Note, durably, which disk of a worker is the present one; True if that is news."""
+        """Note, durably, which disk of a worker is the present one; True if that is news.
+
+        Raises NoSpaceError: then nothing was noted.
+        """
         noted = self.identity.roster.get(worker, "")
         if noted == incarnation:
             return False
-        self._replaced.add(noted)
         roster = {**self.identity.roster, worker: incarnation}
         self._store.write_identity(msgspec.structs.replace(self.identity, roster=roster))
+        self._replaced.add(noted)
         self._ctx.outbox.note("incarnation_noted", peer=worker, incarnation=incarnation)
         return True
 

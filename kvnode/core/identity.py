@@ -29,4 +29,4 @@ class IdentityStore(Protocol):
         """The identity as last written."""
 
     def write_identity(self, identity: Identity) -> None:
-        """Replace the identity, durably, before returning."""
+        """Replace the identity, durably, before returning. Raises NoSpaceError: then it is as it was."""

@@ -22,6 +22,7 @@ from kvnode.core.messages import Reply, Sync, SyncReply
 from kvnode.core.peers import Peers
 from kvnode.core.records import Record
 from kvnode.core.versions import NO_BALLOT, NO_VERSION
+from kvnode.errors import NoSpaceError
 
 AT_ONCE = 8
 
@@ -112,8 +113,12 @@ class Rebuild:
             copying.asked = 0
             return
         hello = self._peers[worker].hello
-        if hello is not None:
-            self._formation.note_incarnation(worker, hello.incarnation)
+        try:
+            if hello is not None:
+                self._formation.note_incarnation(worker, hello.incarnation)
+        except NoSpaceError:
+            copying.asked = 0
+            return
         self._take(partition, copying, reply)
         if reply.more and reply.records:
             self._ask(partition, copying, worker, reply.records[-1].key)

@@ -50,6 +50,7 @@ from kvnode.core.readiness import Readiness
 from kvnode.core.rebuild import Rebuild
 from kvnode.core.replica import Replica
 from kvnode.core.ring import Ring
+from kvnode.errors import NoSpaceError
 
 HOUSEKEEPING_MS = 50
 
@@ -173,7 +174,12 @@ class WorkerMachine:
         if request.incarnation != sender.incarnation or self.ctx.journal.full:
             self.replica.refuse_copy(token, request)
             return
-        if self.formation.note_incarnation(sender.worker, request.incarnation):
+        try:
+            news = self.formation.note_incarnation(sender.worker, request.incarnation)
+        except NoSpaceError:
+            self.replica.refuse_copy(token, request)
+            return
+        if news:
             self.leaders.forget_votes(sender.worker)
         elif not request.after:
             self.leaders.forget_votes(sender.worker, request.partition)

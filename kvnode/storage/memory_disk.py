@@ -128,6 +128,30 @@ class MemoryDisk:
         node.data = bytearray(data)
         node.synced = len(data)
 
+    def flip(self, name: str, offset: int, bits: int) -> int:
+        """Change some bits of one byte where it stands, as a platter may; return the byte."""
+        data = self._names[name].data
+        data[offset] ^= bits
+        return data[offset]
+
+    def byte(self, name: str, offset: int) -> int | None:
+        """Return one byte of a file, or None where there is none."""
+        node = self._names.get(name)
+        return None if node is None or offset >= len(node.data) else node.data[offset]
+
+    def synced_bytes(self, name: str) -> int:
+        """Return how many bytes of a file survive a crash, if its name does."""
+        return self._names[name].synced
+
+    @property
+    def names_synced(self) -> bool:
+        """Whether the folder is after a crash what it is now."""
+        return not self._changes
+
+    def used_bytes(self) -> int:
+        """Return how much all files take."""
+        return sum(len(node.data) for node in self._names.values())
+
     def begin(self, operation: str, name: str) -> None:
         """Let the fault hook see an operation."""
         if self.fault is not None:
@@ -193,7 +217,7 @@ class MemoryDisk:
         """Return how much may still be written."""
         if self.capacity is None:
             return _BOUNDLESS
-        return max(0, self.capacity - sum(len(node.data) for node in self._names.values()))
+        return max(0, self.capacity - self.used_bytes())
 
     def _change(self, change: Callable[[dict[str, _Node]], object]) -> None:
         """Change the names now; durably at the next sync of the folder."""

@@ -117,8 +117,13 @@ class Store:
         return self._log.identity
 
     def write_identity(self, identity: Identity) -> None:
-        """Replace the identity, durably before this returns. Raises OSError."""
-        write_identity(self._log.disk, identity)
+        """Replace the identity, durably before this returns. Raises NoSpaceError and OSError."""
+        try:
+            write_identity(self._log.disk, identity)
+        except OSError as error:
+            if is_no_space(error):
+                raise NoSpaceError(f"the identity cannot be written: {error}") from error
+            raise
         self._log.identity = identity
 
     @property

@@ -67,6 +67,12 @@ class Invariants:
         """Let a disk give up votes: some of what it held has been destroyed."""
         self._damaged.add(disk)
 
+    def gave_up(self, disk: MemoryDisk, partitions: Iterable[int]) -> None:
+        """A process has found that it lost something: what was told of those partitions holds no more."""
+        assert disk in self._damaged, f"partitions {partitions} lost something on a disk that is sound"
+        for partition in partitions:
+            self._told_of(disk).forget(partition)
+
     def appended(self, record: Record) -> None:
         """A record became part of a worker's log."""
         write = (record.key, record.value)

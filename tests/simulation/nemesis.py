@@ -1,7 +1,6 @@
 """The faults of a random schedule: each comes by chance, lasts for a while and is undone by itself.
 
-At most one disk is lost at a time: the next only when every other one votes again, as the cluster
-promises no more. Everything else may happen to any number of workers at once.
+What befalls disks stands in ``disk_faults``. Everything here may happen to any number of workers at once.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from functools import partial
 from random import Random
 
 from tests.simulation.cluster import SimCluster
+from tests.simulation.disk_faults import DiskFaults
 from tests.simulation.plan import Plan
 from tests.simulation.worker import SYNC_MS
 
@@ -31,7 +31,7 @@ class Nemesis:
         self._cluster = cluster
         self._random: Random = cluster.random
         self._stopped = False
-        self._lost_disk = 0
+        self.disks = DiskFaults(plan, cluster, self._note, self._after)
         cluster.survives = self._survives
         network = cluster.network
         network.delay_ms = plan.delay_ms
@@ -60,6 +60,7 @@ class Nemesis:
         for worker in cluster.up():
             if worker.machine.leaders.draining:
                 cluster.crash(worker.number)
+        self.disks.stop()
         for number in cluster.numbers:
             self._start(number)
 
@@ -73,7 +74,8 @@ class Nemesis:
             return
         weights = self._plan.weights
         fault = self._random.choices(list(weights), list(weights.values()))[0]
-        getattr(self, f"_{fault}")()
+        act: Callable[[], None] = getattr(self.disks, fault, None) or getattr(self, f"_{fault}")
+        act()
         self._later()
 
     def _note(self, fault: str, words: str) -> None:
@@ -138,26 +140,6 @@ class Nemesis:
         self._cluster.workers[number].power.disarm()
         self._start(number)
 
-    def _wipe(self) -> None:
-        number = self._anyone()
-        if not self._may_lose_disk(number):
-            return
-        self._note("wipe", f"{number}")
-        self._lost_disk = number
-        self._cluster.crash(number, silent=self._random.random() < 0.5)
-        self._cluster.wipe(number)
-        self._after(self._a_while(), partial(self._start, number))
-
-    def _may_lose_disk(self, number: int) -> bool:
-        """Whether every other disk, and the one lost before, holds what it should."""
-        if any(not worker.machine.formation.identity.cluster_id for worker in self._cluster.workers.values()):
-            return False
-        if self._lost_disk in (0, number):
-            return True
-        before = self._cluster.workers[self._lost_disk]
-        durable = before.up and before.store.durable_lsn == before.store.appended_lsn
-        return durable and bool(before.store.identity.cluster_id) and not before.machine.rebuild.remaining
-
     def _pause(self) -> None:
         number, lasts_ms = self._anyone(), self._a_while()
         self._note("pause", f"{number} for {lasts_ms} ms")
@@ -189,17 +171,6 @@ class Nemesis:
         number, rate = self._anyone(), self._random.choice((0.3, 0.7, 1.5, 3.0))
         self._note("clock_drift", f"{number} at {rate}")
         self._cluster.workers[number].drift(rate)
-
-    # --- disks ------------------------------------------------------------------------------------
-
-    def _slow_disk(self) -> None:
-        number, sync_ms, lasts_ms = self._anyone(), self._random.choice((60, 300, 900)), self._a_while()
-        self._note("slow_disk", f"{number}: up to {sync_ms} ms, for {lasts_ms} ms")
-        self._set_sync(number, sync_ms)
-        self._after(lasts_ms, partial(self._set_sync, number, self._plan.sync_ms))
-
-    def _set_sync(self, number: int, sync_ms: int) -> None:
-        self._cluster.workers[number].sync_ms = sync_ms
 
     # --- links ------------------------------------------------------------------------------------
 

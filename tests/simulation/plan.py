@@ -24,11 +24,16 @@ FAULTS = (
     "break_link",
     "slow_link",
     "slow_disk",
+    "full_disk",
+    "damage",
     "clock_jump",
     "clock_drift",
     "pair",
     "drain",
 )
+LOSES = ("wipe", "damage")
+"""Faults that cost a copy: not for keys that have only one."""
+
 SHARE_OF_FAULTS = 0.35
 
 
@@ -60,6 +65,7 @@ class Plan:
     delay_ms: int
     sync_ms: int
     segment_bytes: int
+    reserve_bytes: int
     at_birth: bool
     cuts_last: bool
     reads_early: bool
@@ -71,7 +77,7 @@ def draw(seed: int) -> Plan:
     workers, replicas = _size(random)
     chosen = [fault for fault in FAULTS if random.random() < SHARE_OF_FAULTS] or [random.choice(FAULTS)]
     if replicas == 1:
-        chosen = [fault for fault in chosen if fault != "wipe"] or ["crash"]
+        chosen = [fault for fault in chosen if fault not in LOSES] or ["crash"]
     return Plan(
         seed=seed,
         workers=workers,
@@ -93,6 +99,7 @@ def draw(seed: int) -> Plan:
         delay_ms=random.choice((1, 3, 10)),
         sync_ms=random.choice((1, 4, 15)),
         segment_bytes=random.choice((1024, 4096, 16384)),
+        reserve_bytes=random.choice((0, 0, 1024)),
         at_birth=random.random() < 0.1,
         cuts_last=random.random() < 0.3,
         reads_early=random.random() < 0.4,

@@ -32,7 +32,7 @@ class Simulation:
             workers=plan.workers,
             partitions=plan.partitions,
             replicas=plan.replicas,
-            disks=Disks(plan.segment_bytes, tidies=True),
+            disks=Disks(plan.segment_bytes, plan.reserve_bytes, tidies=True),
         )
         self.calls: list[Call] = []
         self.nemesis = Nemesis(plan, self.cluster)
@@ -72,13 +72,13 @@ class Simulation:
         check_copies(cluster)
 
     def _all_vote(self) -> bool:
-        return all(
+        return not self.nemesis.disks.hurt and all(
             worker.store.identity.cluster_id and not worker.machine.rebuild.remaining
             for worker in self.cluster.workers.values()
         )
 
     def _well(self) -> bool:
-        return self.cluster.healthy() and self.cluster.converged()
+        return self.cluster.healthy() and self.cluster.converged() and not self.nemesis.disks.hurt
 
     def _linked(self) -> bool:
         return all(peer.live for worker in self.cluster.up() for peer in worker.machine.peers)

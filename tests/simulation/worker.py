@@ -11,8 +11,10 @@ from kvnode.core.effects import Answer, CloseLink, Effect, Note, Respond, Send
 from kvnode.core.identity import Identity
 from kvnode.core.messages import Hello, Reply, Request
 from kvnode.core.worker import WorkerMachine
+from kvnode.errors import NoSpaceError
 from kvnode.storage.identity import IDENTITY_NAME, write_identity
 from kvnode.storage.memory_disk import MemoryDisk
+from kvnode.storage.space import is_no_space
 from kvnode.storage.store import Store
 from kvnode.storage.upkeep import Upkeep
 from tests.simulation.power import PowerCutError, PowerSwitch
@@ -39,6 +41,7 @@ class SimWorker:
         self.number = number
         self.up = False
         self.paused = False
+        self.lacked_space = False
         self.life = 0
         self.sync_ms = SYNC_MS
         self.syncs_held = False
@@ -62,14 +65,24 @@ class SimWorker:
         return self._disk
 
     def start(self) -> bool:
-        """Open the disk and begin, as a process that has never been before; False if the power went again."""
+        """Open the disk and begin, as a process that has never been before.
+
+        False if the power went again, or if there was no space to begin (``lacked_space``).
+        """
         self.up = True
+        self.lacked_space = False
         self.life += 1
         self._flush_due = self._sync_due = self.syncs_held = False
         try:
             self._open()
         except PowerCutError:
             self.crash()
+            return False
+        except (NoSpaceError, OSError) as error:
+            if not isinstance(error, NoSpaceError) and not is_no_space(error):
+                raise
+            self.crash()
+            self.lacked_space = True
             return False
         self._later(self._cluster.random.randrange(TICK_MS), self._tick)
         if self._cluster.disks.tidies:
@@ -88,7 +101,7 @@ class SimWorker:
             on_durable=self._synced,
             on_failure=self._failed,
             on_damage=self._damaged,
-            upkeep=Upkeep(reserve_bytes=cluster.disks.reserve_bytes, clock=self._upkeep_s),
+            upkeep=Upkeep(cluster.disks.reserve_bytes, cluster.disks.scrub_bytes_per_s, self._upkeep_s),
         )
         cluster.invariants.opened(self.number, self._disk, self.store)
         self.machine = WorkerMachine(
@@ -105,7 +118,7 @@ class SimWorker:
 
     def crash(self) -> None:
         """End at once, and lose what was not synced, but for as much as the cluster lets survive."""
-        self.up = self.paused = False
+        self.up = self.paused = self.lacked_space = False
         self.power.disarm()
         self._backlog.clear()
         self._asked.clear()
@@ -290,4 +303,5 @@ class SimWorker:
         raise error
 
     def _damaged(self, partitions: frozenset[int]) -> None:
+        self._cluster.invariants.gave_up(self._disk, partitions)
         self._later(1, lambda: self.take(self.machine.damaged, partitions))

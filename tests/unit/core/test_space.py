@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from kvnode.core.operations import Status
 from kvnode.core.versions import NO_VERSION, Version
+from kvnode.storage.identity import IDENTITY_NAME
 from tests.simulation.cluster import SimCluster, formed
 
 
@@ -100,3 +103,43 @@ def test_a_full_leader_gets_its_partitions_back_without_an_election_against_thei
     cluster.workers[4].disk.capacity = None
     cluster.until(lambda: cluster.healthy() and cluster.converged())
     assert len(cluster.noted("leadership_lost")) == lost
+
+
+def refuse_identities(cluster: SimCluster, number: int) -> None:
+    """Have a worker's disk find no space for a new identity, and for nothing else."""
+
+    def fault(operation: str, name: str) -> None:
+        if operation == "create" and name.startswith(IDENTITY_NAME):
+            raise OSError(errno.ENOSPC, "no space left on device", name)
+
+    cluster.workers[number].disk.fault = fault
+
+
+@pytest.mark.parametrize("full", [1, 3])
+def test_a_cluster_waits_with_forming_for_a_full_disk(full: int) -> None:
+    """Whoever founds it or joins it: without space for the cluster's id nothing fails, and it forms later."""
+    cluster = SimCluster()
+    refuse_identities(cluster, full)
+    cluster.run(2000)
+    assert not cluster.workers[full].store.identity.cluster_id
+    cluster.workers[full].disk.fault = None
+    cluster.until(cluster.healthy)
+    assert len({worker.store.identity.cluster_id for worker in cluster.workers.values()}) == 1
+
+
+def test_a_rebuild_waits_for_a_full_peer(cluster: SimCluster) -> None:
+    """A wiped disk of which a peer cannot take note gets no vote before it can; all else goes on."""
+    key = cluster.key(primary=1)
+    assert cluster.put(1, key, b"1").status is Status.OK
+    first, second, _ = cluster.replicas(key)
+    cluster.until(cluster.converged)
+    refuse_identities(cluster, first)
+    cluster.crash(second)
+    cluster.wipe(second)
+    cluster.start(second)
+    cluster.run(2000)
+    assert not cluster.workers[second].store.voting(cluster.ring.partition(key))
+    assert cluster.get(1, key).value == b"1"
+    cluster.workers[first].disk.fault = None
+    cluster.until(lambda: cluster.healthy() and cluster.converged())
+    assert cluster.held(second, key) == cluster.held(first, key)
