@@ -53,6 +53,11 @@ def check_put_body(body: bytes) -> bytes:
     return value.translate(None, b"\r\n") if b"\n" in value or b"\r" in value else value
 
 
+def value_size(value: bytes) -> int:
+    """Return how many bytes of a limit a value takes: its JSON text, without the quotes around a string."""
+    return len(value) - 2 if value.startswith(b'"') else len(value)
+
+
 def _parse(body: bytes) -> object:
     """Parse for the sake of checking alone: numbers stay text, so that none is too large."""
     try:

@@ -14,7 +14,7 @@ from kvnode.api.answers import Answer, spliced
 from kvnode.api.body import read_body, require_json
 from kvnode.api.etags import etag, matches, parse_tags, write_condition
 from kvnode.api.gate import Gate
-from kvnode.api.json_door import check_put_body
+from kvnode.api.json_door import check_put_body, value_size
 from kvnode.api.keys import parse_key
 from kvnode.api.requests import ApiRequest
 from kvnode.api.service import KeyService
@@ -71,10 +71,10 @@ class KeyResource:
         require_json(request)
         with self._gate.body() as held:
             value = check_put_body(await read_body(request, self._value_bytes, held))
-            if len(value) > self._value_bytes:
+            size = value_size(value)
+            if size > self._value_bytes:
                 raise RequestError(
-                    "value_too_large",
-                    f"the value has {len(value)} bytes: expected at most {self._value_bytes}",
+                    "value_too_large", f"the value has {size} bytes: expected at most {self._value_bytes}"
                 )
             return await self._write(Operation(Kind.PUT, key, value, condition, request_id=request.trace_id))
 

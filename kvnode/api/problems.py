@@ -80,10 +80,11 @@ def refused(error: RequestError, *, write: bool) -> Answer:
 def failed(outcome: Outcome, *, write: bool) -> Answer:
     """Answer with an operation's failure (any status but OK and ABSENT)."""
     status, kind, title, stored = _FAILURES[outcome.status]
-    version = None
-    if outcome.status is Status.CONDITION_FAILED and outcome.version is not None:
-        version = str(outcome.version)
-    detail = outcome.reason or title
+    version, detail = None, outcome.reason or title
+    if outcome.status is Status.CONDITION_FAILED:
+        version = None if outcome.version is None else str(outcome.version)
+        found = f"the key's current version is {version}" if version else "the key has no value"
+        detail = outcome.reason or f"the condition does not hold: {found}"
     return _answer(kind, title, status, detail, outcome=stored if write else None, version=version)
 
 

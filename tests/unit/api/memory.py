@@ -93,7 +93,7 @@ class MemoryService:
     def _write(self, operation: Operation) -> Outcome:
         version, value = self.records.get(operation.key, (None, None))
         if not _holds(operation.condition, version, value):
-            return Outcome(Status.CONDITION_FAILED, version, reason="the condition does not hold")
+            return Outcome(Status.CONDITION_FAILED, version)
         if operation.kind is Kind.DELETE and value is None:
             return Outcome(Status.ABSENT, version, node=self.worker, leader=self.leader)
         written = Version(TERM, self.worker, version.seq + 1 if version else 1)

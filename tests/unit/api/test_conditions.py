@@ -52,6 +52,7 @@ async def test_conditional_writes(
         assert reply.status == (404 if method == "DELETE" and state != PRESENT else 200)
         return
     assert (reply.status, reply.problem) == (412, "condition_failed")
+    assert str(reply.json["detail"]).startswith("the condition does not hold: the key")
     assert reply.json["outcome"] == "not_stored"
     assert reply.json.get("version") == {PRESENT: "3.1.1", DELETED: "3.1.2", NEVER: None}[state]
     assert (await rest.call("GET", "/kv/a")).status == (200 if state == PRESENT else 404)

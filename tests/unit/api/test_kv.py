@@ -154,12 +154,14 @@ async def test_values_come_back_byte_for_byte(rest: Rest, value: str) -> None:
 
 
 async def test_a_value_of_full_size_passes_and_one_byte_more_does_not(rest: Rest) -> None:
-    """The limit is on the value alone, exact to the byte, and the answer names it."""
-    text = b'"' + b"x" * (MIB - 2) + b'"'
+    """The limit is on the value alone, a string's quotes left out, exact to the byte; the answer names it."""
+    assert (await rest.put("/kv/big", b"[" + b"1" * (MIB - 1) + b"]")).status == 413
+    assert (await rest.put("/kv/big", b"[" + b"1" * (MIB - 2) + b"]")).status == 200
+    text = b'"' + b"x" * MIB + b'"'
     assert (await rest.put("/kv/big", text)).status == 200
     got = await rest.call("GET", "/kv/big")
     assert text in got.body
-    reply = await rest.put("/kv/big", b'"' + b"y" * (MIB - 1) + b'"')
+    reply = await rest.put("/kv/big", b'"' + b"y" * (MIB + 1) + b'"')
     assert (reply.status, reply.problem) == (413, "value_too_large")
     assert "1048577" in str(reply.json["detail"])
     assert "1048576" in str(reply.json["detail"])
@@ -214,8 +216,8 @@ async def test_chunked_uploads_are_as_good(rest: Rest) -> None:
 async def test_limits_follow_the_configuration(servers: Servers) -> None:
     """Another limit is another limit."""
     rest = await servers.start(limits=Limits(value_bytes=10, request_timeout_ms=250))
-    assert (await rest.put("/kv/a", b'"12345678"')).status == 200
-    assert (await rest.put("/kv/a", b'"123456789"')).status == 413
+    assert (await rest.put("/kv/a", b'"1234567890"')).status == 200
+    assert (await rest.put("/kv/a", b'"12345678901"')).status == 413
     assert rest.service.timeout_s == 0.25
 
 
