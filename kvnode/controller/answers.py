@@ -12,6 +12,8 @@ JSON: Final = "application/json"
 PROBLEM: Final = "application/problem+json"
 RETRY_AFTER_S: Final = 1
 
+Outcome = Literal["not_stored", "unknown"]
+
 _TITLES: Final = {
     400: "Bad request",
     404: "Not found",
@@ -30,7 +32,7 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     title: str
     status: int
     detail: str
-    outcome: Literal["not_stored", "unknown"] | None = None
+    outcome: Outcome | None = None
 
 
 def json(value: object, status: int = 200) -> HTTPResponse:
@@ -42,13 +44,16 @@ def problem(
     status: int,
     detail: str,
     *,
-    outcome: Literal["not_stored", "unknown"] | None = None,
+    kind: str = "",
+    outcome: Outcome | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> HTTPResponse:
-    """Answer with a problem; a 503 says when to try again."""
+    """Answer with a problem of a kind (the status's own by default); a 503 says when to try again."""
     head = {"cache-control": "no-store", **(headers or {})}
     if status == 503:  # noqa: PLR2004
         head["retry-after"] = str(RETRY_AFTER_S)
     words = detail.encode(errors="backslashreplace").decode()
-    body = Problem("about:blank", _TITLES.get(status, "Error"), status, words, outcome=outcome)
+    title = _TITLES.get(status, "Error")
+    urn = f"urn:kvnode:problem:{kind or title.lower().replace(' ', '_')}"
+    body = Problem(urn, title, status, words, outcome=outcome)
     return HTTPResponse(msgspec.json.encode(body), status, head, content_type=PROBLEM)

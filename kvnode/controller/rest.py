@@ -6,9 +6,9 @@ from typing import Any, Final, Protocol
 
 import msgspec
 from sanic import HTTPResponse, Request, Sanic
-from sanic.exceptions import MethodNotAllowed, SanicException
+from sanic.exceptions import MethodNotAllowed, NotFound, SanicException
 
-from kvnode.controller.answers import json, problem
+from kvnode.controller.answers import Outcome, json, problem
 from kvnode.controller.assets import Assets
 from kvnode.controller.log_window import LEVELS, LogQuery, LogWindow
 from kvnode.controller.proxy import Proxy
@@ -20,7 +20,13 @@ from kvnode.errors import PeerError, RequestError
 from kvnode.logs import get_logger
 from kvnode.metrics import CONTENT_TYPE
 
+READ: Final = ("GET", "HEAD")
+WRITES: Final = frozenset({"PUT", "DELETE", "POST", "PATCH"})
 METHODS: Final = ("GET", "PUT", "POST", "DELETE", "PATCH", "HEAD", "OPTIONS")
+RESOURCES: Final = (
+    "/ (the dashboard), /kv/{key}, /partition/{key}, /status, /workers/{id}/keys, /logs, /healthz, /readyz, "
+    "/metrics"
+)
 MAX_KEYS: Final = 200
 MAX_LINES: Final = 1000
 PREVIEW_BYTES: Final = 4096
@@ -73,15 +79,12 @@ class Routes:
         """Add every route but Socket.IO's, and the answer to whatever goes wrong."""
         for suffix, name in (("", "empty"), ("<key:path>", "key")):
             app.add_route(self.kv, f"/kv/{suffix}", methods=METHODS, name=f"kv_{name}")
-            app.add_route(self.partition, f"/partition/{suffix}", name=f"partition_{name}")
-        app.add_route(self.status, "/status")
-        app.add_route(self.keys, "/workers/<worker:int>/keys")
-        app.add_route(self.logs, "/logs")
-        app.add_route(self.healthz, "/healthz")
-        app.add_route(self.readyz, "/readyz")
-        app.add_route(self.metrics, "/metrics")
+            app.add_route(self.partition, f"/partition/{suffix}", methods=READ, name=f"partition_{name}")
+        app.add_route(self.keys, "/workers/<worker:int>/keys", methods=READ)
+        for handler in (self.status, self.logs, self.healthz, self.readyz, self.metrics):
+            app.add_route(handler, f"/{handler.__name__}", methods=READ)
         for number, path in enumerate(("", *self._source.assets.paths)):
-            app.add_route(self.asset, f"/{path}", methods=("GET", "HEAD"), name=f"asset_{number}")
+            app.add_route(self.asset, f"/{path}", methods=READ, name=f"asset_{number}")
         app.exception(Exception)(_refused)
 
     async def kv(self, request: Request, key: str = "") -> HTTPResponse:  # noqa: ARG002
@@ -131,20 +134,26 @@ class Routes:
 
 
 async def _refused(request: Request, error: Exception) -> HTTPResponse:
-    """Turn whatever a handler or Sanic raised into a problem."""
-    if isinstance(error, RequestError) and error.kind == "overloaded":
-        writes = request.method in {"PUT", "DELETE", "POST", "PATCH"}
-        return problem(503, error.detail, outcome="not_stored" if writes else None)
-    if isinstance(error, RequestError):
-        return problem(400, error.detail)
-    if isinstance(error, PeerError):
-        return problem(503, str(error))
-    if isinstance(error, MethodNotAllowed):
-        return problem(405, str(error), headers={"allow": error.headers.get("Allow", "")})
-    if isinstance(error, SanicException) and error.status_code < 500:  # noqa: PLR2004
-        return problem(error.status_code, str(error))
+    """Turn whatever a handler or Sanic raised into a problem; only what is sent on can be a write."""
+    writes = request.method in WRITES and request.path.startswith("/kv/")
+    outcome: Outcome | None = "not_stored" if writes else None
+    match error:
+        case RequestError():
+            status = 503 if error.kind == "overloaded" else 400
+            return problem(status, error.detail, kind=error.kind, outcome=outcome)
+        case PeerError():
+            return problem(503, str(error))
+        case NotFound():
+            return problem(404, f"no such resource: expected one of {RESOURCES}", outcome=outcome)
+        case MethodNotAllowed():
+            allowed = ", ".join(sorted(error.allowed_methods or ()))
+            words = f"{error.method!r:.20} is not allowed here: expected one of {allowed}"
+            return problem(405, words, headers={"allow": allowed})
+        case SanicException() if error.status_code < 500:  # noqa: PLR2004
+            return problem(error.status_code, str(error), outcome=outcome)
     log.error("request_failed", path=request.path, exc_info=error)
-    return problem(500, "the controller failed on this request; its log says more")
+    words = "the controller failed on this request; its log says more"
+    return problem(500, words, outcome="unknown" if writes else None)
 
 
 def _listed(key: StoredKey) -> ListedKey:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from io import BytesIO
 from pathlib import Path
 
 import aiohttp
@@ -102,14 +103,36 @@ async def test_what_cannot_be_answered_is_a_problem(
     shown = await get(http, path, expected)
     assert shown["status"] == expected
     assert shown["detail"]
-    assert shown["type"] == "about:blank"
+    assert str(shown["type"]).startswith("urn:kvnode:problem:")
 
 
 async def test_a_wrong_method_names_the_right_ones(http: aiohttp.ClientSession) -> None:
-    """405 comes with Allow."""
+    """405 comes with Allow, and says the same in words."""
     async with http.delete("/status") as answer:
         assert answer.status == 405
-        assert "GET" in answer.headers["Allow"]
+        assert answer.headers["Allow"] == "GET, HEAD"
+        assert (await answer.json())["detail"] == "'DELETE' is not allowed here: expected one of GET, HEAD"
+
+
+async def test_an_unknown_path_is_told_the_known_ones(http: aiohttp.ClientSession) -> None:
+    """404 says what there is."""
+    assert "/partition/{key}" in str((await get(http, "/nothing", 404))["detail"])
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/status", "/metrics", "/logs", "/partition/a"])
+async def test_head_is_answered_wherever_get_is(http: aiohttp.ClientSession, path: str) -> None:
+    """With the same status and no body."""
+    async with http.get(path) as full, http.head(path) as head:
+        assert (head.status, await head.read()) == (full.status, b"")
+        assert head.content_type == full.content_type
+
+
+async def test_a_write_that_is_not_sent_on_says_that_it_is_not_stored(http: aiohttp.ClientSession) -> None:
+    """Refused by the controller itself: for its size, or for its target."""
+    async with http.put("/kv/a", data=BytesIO(bytes(10 << 20))) as answer:
+        assert (answer.status, (await answer.json())["outcome"]) == (413, "not_stored")
+    async with http.put("/kv/a?node=9", data=b"{}") as answer:
+        assert (answer.status, (await answer.json())["outcome"]) == (400, "not_stored")
 
 
 async def test_logs_of_all_nodes_can_be_searched(
