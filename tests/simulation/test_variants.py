@@ -59,6 +59,7 @@ CAUGHT_BY: list[tuple[Break, Schedule]] = [
         oblivious.forget_without_a_floor,
         tombstones.test_a_copy_is_held_past_its_deletion_and_the_forgetting,
     ),
+    (oblivious.forget_before_all_hold, tombstones.test_a_copy_is_late_while_a_deletion_grows_old),
     (amnesiac.let_a_wiped_disk_vote, rebuild.test_a_wiped_disk_meets_a_replica_that_missed_the_write),
     (amnesiac.vote_after_one_copy, rebuild.test_a_wiped_disk_has_copied_from_one_replica_alone),
     (amnesiac.let_copied_records_stand, rebuild.test_a_rebuilt_copy_is_no_vote),
