@@ -37,10 +37,27 @@ class PeerView(msgspec.Struct, frozen=True):
     latent_copies: int
 
 
+class AntiEntropyView(msgspec.Struct, frozen=True):
+    """How far a worker's copies are compared with their leaders', as the live leaders tell it.
+
+    ``comparing``: partitions being compared now. ``behind``: partitions in which the worker is not known
+    to hold all; ``behind_in`` names the first. ``differing``: keys that differed when they were last
+    compared, those on their way included. ``repaired``: keys written again there, since the leaders started.
+    """
+
+    comparing: int
+    behind: int
+    behind_in: list[int]
+    differing: int
+    repaired: int
+
+
 class WorkerView(msgspec.Struct, frozen=True):
     """One worker as last reported.
 
     While it is not ``online``, ``state`` is ``offline`` and its counts are history.
+    ``behind``: partitions not yet known to agree with their leader. ``rebuilding``: partitions in
+    which it has no vote before it has copied them from all other replicas.
     ``latent_*`` is its replication lag: what the other live workers still hold for it.
     ``last_seen_ms`` is None before its first report.
     """
@@ -64,6 +81,8 @@ class WorkerView(msgspec.Struct, frozen=True):
     partitions_held: int
     partitions_primary: int
     behind: int
+    rebuilding: int
+    anti_entropy: AntiEntropyView
     latent_copies: int
     latent_bytes: int
     latent_oldest_ms: int

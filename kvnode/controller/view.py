@@ -12,6 +12,7 @@ import msgspec
 
 from kvnode.config import ClusterConfig, WorkerEntry
 from kvnode.controller.status import (
+    AntiEntropyView,
     ClusterInfo,
     ClusterStatus,
     Health,
@@ -23,7 +24,7 @@ from kvnode.controller.status import (
 )
 from kvnode.core.messages import Hello
 from kvnode.core.ring import Place, Ring
-from kvnode.core.status import PeerStatus, Report, WorkerStatus
+from kvnode.core.status import PARTITIONS_NAMED, PeerStatus, Report, WorkerStatus
 from kvnode.errors import MismatchError
 
 SILENCE_S: Final = 2.0
@@ -213,6 +214,8 @@ class ClusterView:
             partitions_held=len(self._ring.held_by(worker)),
             partitions_primary=len(self._ring.primaries_of(worker)),
             behind=status.behind if status else 0,
+            rebuilding=status.rebuilding if status else 0,
+            anti_entropy=_compared(owed),
             latent_copies=sum(peer.latent_copies for peer in owed),
             latent_bytes=sum(peer.latent_bytes for peer in owed),
             latent_oldest_ms=max((peer.latent_oldest_ms for peer in owed), default=0),
@@ -233,6 +236,17 @@ class ClusterView:
 
 def _votes(seen: _Seen) -> bool:
     return seen.status is not None and seen.status.state not in VOTELESS
+
+
+def _compared(told: list[PeerStatus]) -> AntiEntropyView:
+    """Add up what leaders tell of one follower."""
+    return AntiEntropyView(
+        comparing=sum(peer.comparing for peer in told),
+        behind=sum(peer.behind for peer in told),
+        behind_in=sorted(partition for peer in told for partition in peer.behind_in)[:PARTITIONS_NAMED],
+        differing=sum(peer.differing for peer in told),
+        repaired=sum(peer.repaired for peer in told),
+    )
 
 
 def _peers(status: WorkerStatus) -> dict[str, PeerView]:

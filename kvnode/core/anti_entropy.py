@@ -9,6 +9,8 @@ the first time: unless it has lost something since the last look, which may then
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from kvnode.core.calls import Calls
 from kvnode.core.comparison import Comparison
 from kvnode.core.context import Context
@@ -43,6 +45,15 @@ class Check:
         self.under_way = False
 
 
+class Progress(NamedTuple):
+    """Of the partitions led here and one follower: see ``kvnode.core.status.PeerStatus``."""
+
+    comparing: int
+    behind_in: list[int]
+    differing: int
+    repaired: int
+
+
 class AntiEntropy:
     """Compares and repairs, a few partitions at a time."""
 
@@ -67,11 +78,18 @@ class AntiEntropy:
         self._ticked_ms = 0
         self.repaired = {peer.worker: 0 for peer in peers}
 
-    def progress(self, worker: int) -> tuple[int, int]:
-        """Return, of the partitions led here: how many are compared with a peer now, and lag there."""
-        comparing = sum(check.under_way for (_, peer), check in self._checks.items() if peer == worker)
-        lagging = (worker in lead.followers.lacking() for lead in self._leaders.led.values())
-        return comparing, sum(lagging)
+    def progress(self, worker: int) -> Progress:
+        """Return how far the partitions that are led here are compared with a peer's copies."""
+        led = self._leaders.led
+        checks = [
+            check for (partition, peer), check in self._checks.items() if peer == worker and partition in led
+        ]
+        return Progress(
+            comparing=sum(check.under_way for check in checks),
+            behind_in=sorted(p for p, lead in led.items() if worker in lead.followers.lacking()),
+            differing=sum(len(check.suspects) for check in checks),
+            repaired=self.repaired[worker],
+        )
 
     def tell(self, worker: int) -> list[int]:
         """Return the partitions that a peer has come to hold whole since it was last told."""

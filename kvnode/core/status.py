@@ -6,13 +6,17 @@ import msgspec
 
 from kvnode.core.versions import Version
 
+PARTITIONS_NAMED = 16
+"""So many partitions are named where many may be concerned."""
+
 
 class PeerStatus(msgspec.Struct, frozen=True):
     """How one worker sees another. ``latent_*``: copies not yet durable there.
 
     Of the partitions that this worker leads and the other one follows: how many it is ``comparing``
-    now, in how many the other one is not known to hold all (``behind``), and how many keys it has
-    ``repaired`` there since it started.
+    now, in how many the other one is not known to hold all (``behind``) and in which (``behind_in``,
+    the first few), how many keys differed when they were last compared (``differing``: what was on
+    its way too), and how many keys it has ``repaired`` there since it started.
     """
 
     worker: int
@@ -23,6 +27,8 @@ class PeerStatus(msgspec.Struct, frozen=True):
     comparing: int = 0
     behind: int = 0
     repaired: int = 0
+    behind_in: list[int] = []
+    differing: int = 0
 
 
 class WorkerStatus(msgspec.Struct, frozen=True):

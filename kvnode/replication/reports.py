@@ -6,7 +6,15 @@ from collections import deque
 from time import monotonic
 
 from kvnode.core.records import Record
-from kvnode.core.status import KeyEvent, KeyPage, PeerStatus, Report, StoredKey, WorkerStatus
+from kvnode.core.status import (
+    PARTITIONS_NAMED,
+    KeyEvent,
+    KeyPage,
+    PeerStatus,
+    Report,
+    StoredKey,
+    WorkerStatus,
+)
 from kvnode.core.worker import WorkerMachine
 from kvnode.logs import LogBuffer
 from kvnode.storage.store import Store
@@ -64,9 +72,19 @@ class Reporter:
 
     def _peer(self, worker: int, *, live: bool) -> PeerStatus:
         copies, size, oldest_ms = self._machine.copies.waiting(worker)
-        comparing, behind = self._machine.anti_entropy.progress(worker)
-        repaired = self._machine.anti_entropy.repaired[worker]
-        return PeerStatus(worker, live, copies, size, oldest_ms, comparing, behind, repaired)
+        progress = self._machine.anti_entropy.progress(worker)
+        return PeerStatus(
+            worker=worker,
+            live=live,
+            latent_copies=copies,
+            latent_bytes=size,
+            latent_oldest_ms=oldest_ms,
+            comparing=progress.comparing,
+            behind=len(progress.behind_in),
+            repaired=progress.repaired,
+            behind_in=progress.behind_in[:PARTITIONS_NAMED],
+            differing=progress.differing,
+        )
 
     def report(self, number: int) -> Report:
         """Return the next report; what it carries is not reported again."""

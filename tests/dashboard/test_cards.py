@@ -50,6 +50,7 @@ def test_a_killed_worker_is_shown_offline_and_comes_back(dashboard: Dashboard, c
     expect(card).to_have_attribute("data-online", "true", timeout=BACK_MS)
     expect(dashboard.at("worker-state-3")).to_have_attribute("data-state", "ready", timeout=BACK_MS)
     expect(dashboard.at("cluster-health")).to_have_attribute("data-health", "healthy", timeout=BACK_MS)
+    expect(dashboard.at("worker-repair-3")).to_contain_text("nothing differs", timeout=BACK_MS)
 
 
 def test_the_feed_is_found_again_when_the_controller_returns(

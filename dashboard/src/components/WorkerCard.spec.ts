@@ -16,6 +16,7 @@ function mounted(changes: Partial<WorkerView> = {}, feed = (worker: WorkerView) 
 }
 
 const state = (page: VueWrapper): string => page.get('[data-testid=worker-state-1]').text()
+const repair = (page: VueWrapper): string => page.get('[data-testid=worker-repair-1]').text().replace(/\s+/g, ' ')
 const lag = (page: VueWrapper): string => page.get('[data-testid=worker-lag-1]').text()
 
 describe("a worker's card", () => {
@@ -33,6 +34,15 @@ describe("a worker's card", () => {
     expect(state(page)).toContain('Online, catching up')
     expect(page.text()).toContain('12 partitions to compare')
     expect(lag(page)).toContain('behind in 12 partitions')
+  })
+
+  it('says how far its copies are compared and rebuilt, and what differs', () => {
+    expect(repair(mounted())).toBe('anti-entropy nothing differs')
+    const found = { comparing: 2, behind: 3, behind_in: [4, 17], differing: 5, repaired: 1 }
+    const page = mounted({ state: 'rebuilding', rebuilding: 2, anti_entropy: found })
+    expect(repair(page)).toBe(
+      'anti-entropy rebuilding, 4 of 6 partitions done; comparing 2 partitions; 5 keys differ; not whole in 3 partitions (4, 17, …); 1 key repaired',
+    )
   })
 
   it('says that it is offline, since when, why, and what is due to it', () => {

@@ -56,6 +56,8 @@ export function aWorker(id: number, changes: Partial<WorkerView> = {}): WorkerVi
     partitions_held: 6,
     partitions_primary: 2,
     behind: 0,
+    rebuilding: 0,
+    anti_entropy: { comparing: 0, behind: 0, behind_in: [], differing: 0, repaired: 0 },
     latent_copies: 0,
     latent_bytes: 0,
     latent_oldest_ms: 0,

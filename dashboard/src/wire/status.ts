@@ -21,6 +21,19 @@ export interface PartitionCounts {
   without_quorum: number
 }
 
+/** What the live leaders tell of one worker's copies. */
+export interface AntiEntropy {
+  /** Partitions being compared now. */
+  comparing: number
+  /** Partitions in which it is not known to hold all, and the first of them. */
+  behind: number
+  behind_in: number[]
+  /** Keys that differed at the last comparison. */
+  differing: number
+  /** Keys written again there since those leaders started. */
+  repaired: number
+}
+
 /** One worker as last reported: while it is not `online`, its counters are history. */
 export interface WorkerView {
   id: number
@@ -43,6 +56,9 @@ export interface WorkerView {
   partitions_primary: number
   /** Partitions held that are not yet known to agree with their leader. */
   behind: number
+  /** Partitions without a vote until they are copied from all other replicas. */
+  rebuilding: number
+  anti_entropy: AntiEntropy
   /** Copies that the other workers still hold for this one. */
   latent_copies: number
   latent_bytes: number

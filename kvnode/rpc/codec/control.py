@@ -56,6 +56,8 @@ def _put_status(message: pb.WorkerStatusMsg, status: WorkerStatus) -> None:
             comparing=peer.comparing,
             behind=peer.behind,
             repaired=peer.repaired,
+            behind_in=peer.behind_in,
+            differing=peer.differing,
         )
 
 
@@ -84,6 +86,7 @@ def _get_status(message: pb.WorkerStatusMsg) -> WorkerStatus:
 
 
 def _get_peer(message: pb.PeerStatusMsg) -> PeerStatus:
+    check_count("partitions", message.behind_in)
     return PeerStatus(
         message.worker,
         message.live,
@@ -93,6 +96,8 @@ def _get_peer(message: pb.PeerStatusMsg) -> PeerStatus:
         message.comparing,
         message.behind,
         message.repaired,
+        list(message.behind_in),
+        message.differing,
     )
 
 

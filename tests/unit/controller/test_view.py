@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from kvnode.controller.status import ClusterStatus, WorkerView
+from kvnode.controller.status import AntiEntropyView, ClusterStatus, WorkerView
 from kvnode.controller.view import SILENCE_S, ClusterView
 from kvnode.core.status import PeerStatus
 from kvnode.errors import MismatchError
@@ -121,6 +121,18 @@ def test_lag_is_what_the_others_still_hold_for_a_worker(view: ClusterView) -> No
     view.gone(2, "reset")
     assert worker(view, 4, 0.0).latent_copies == 3
     assert worker(view, 1, 0.0).peers["4"].latent_copies == 3
+
+
+def test_what_leaders_find_at_a_follower_adds_up(view: ClusterView) -> None:
+    """Partitions under comparison, behind (the first are named), keys that differ, keys repaired."""
+    for number, partitions in ((1, [5, 9]), (2, list(range(10, 30)))):
+        behind = len(partitions)
+        peer = PeerStatus(4, True, 0, 0, 0, 1, behind, 3, partitions, 7)  # noqa: FBT003 - all fields
+        view.report(hello(number), report(status(number, peers=[peer])), 0.0)
+    seen_by_leaders = worker(view, 4, 0.0).anti_entropy
+    assert seen_by_leaders == AntiEntropyView(2, 22, [5, 9, *range(10, 24)], 14, 6)
+    view.gone(2, "reset")
+    assert worker(view, 4, 0.0).anti_entropy == AntiEntropyView(1, 2, [5, 9], 7, 3)
 
 
 def test_of_two_claims_to_a_partition_the_newer_one_counts(view: ClusterView) -> None:

@@ -42,7 +42,9 @@ def report(number: int, worker: int = 1) -> Report:
         held=5,
         led=[1, 2],
         behind=6,
-        peers=[PeerStatus(2, live=True, latent_copies=7, latent_bytes=8, latent_oldest_ms=9)],
+        peers=[PeerStatus(2, True, 7, 8, 9, 10, 11, 12, [13, 14], 15)],  # noqa: FBT003 - all fields
+        rebuilding=16,
+        tombstones_forgotten=17,
     )
     event = KeyEvent("a/b", 7, Version(3, 1, 4), deleted=False)
     return Report(number, status, [b'{"event":"x"}'], 10, [event], 11)
