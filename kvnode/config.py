@@ -188,6 +188,11 @@ def split_address(address: str) -> tuple[str, int]:
     return match[1] or match[2], int(match[3])
 
 
+def join_address(host: str, port: int) -> str:
+    """Return ``host:port``, an IPv6 host in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 T = TypeVar("T")
 
 
@@ -240,7 +245,7 @@ def _check_node(source: str, config: NodeConfig, section: str, bind: str) -> Non
     _check_cluster(source, config.cluster)
     if config.detector.suspect_ms <= config.detector.heartbeat_ms:
         raise ConfigError(source, "detector.suspect_ms", "expected more than detector.heartbeat_ms")
-    if not _is_loopback(bind) and not config.insecure:
+    if not _is_loopback(source, f"{section}.bind", bind) and not config.insecure:
         expected = (
             f"{bind} is not loopback and there is no TLS: expected a loopback address, or insecure = true"
         )
@@ -281,9 +286,12 @@ def _check_distinct(source: str, named: Sequence[tuple[str, object]]) -> None:
         seen[value] = key
 
 
-def _is_loopback(bind: str) -> bool:
-    """Whether only this machine can reach a listen address."""
+def _is_loopback(source: str, key: str, bind: str) -> bool:
+    """Whether only this machine can reach a listen address. Raises ConfigError where there is none."""
     try:
         return ipaddress.ip_address(bind).is_loopback
     except ValueError:
+        if re.fullmatch(r"[\w.-]+", bind) is None:
+            expected = f"expected an IP address or a host name, without a port, got {bind!r}"
+            raise ConfigError(source, key, expected) from None
         return bind == "localhost"

@@ -22,6 +22,7 @@ from kvnode.config import (
     ControllerConfig,
     NodeConfig,
     WorkerConfig,
+    join_address,
     split_address,
     warnings,
 )
@@ -188,7 +189,7 @@ async def _serve_worker(config: WorkerConfig, host: WorkerHost, ending: Ending) 
     cluster, own = config.cluster, config.cluster.entry(config.worker.id)
     transport = GrpcTransport(
         host,
-        bind=f"{config.worker.bind}:{split_address(own.grpc)[1]}",
+        bind=join_address(config.worker.bind, split_address(own.grpc)[1]),
         layout=Layout([entry.id for entry in cluster.workers], cluster.partitions, cluster.ring().partition),
         peers={entry.id: entry.grpc for entry in cluster.workers},
         services=[InspectionService(host)],
@@ -223,7 +224,7 @@ async def _controller(config: ControllerConfig, logs: LogBuffer) -> None:
     lister = InspectionClient({entry.id: entry.grpc for entry in cluster.workers})
     controller = Controller(config, lister, logs, release=metadata.version("kvnode"))
     port = split_address(cluster.controller.grpc)[1]
-    control = ControlServer(f"{config.controller.bind}:{port}", controller.check, controller)
+    control = ControlServer(join_address(config.controller.bind, port), controller.check, controller)
     await control.start()
     try:
         await controller.start()

@@ -74,6 +74,9 @@ def test_a_controller_file_is_read(tmp_path: Path) -> None:
         (cluster_text() + '[worker]\nid = "x"\ndata_dir = "/d"\n', "worker.id", "Expected `int`"),
         (cluster_text() + '[worker]\nid = 9\ndata_dir = "/d"\n', "worker.id", "no worker 9"),
         (cluster_text() + SELF + 'bind = "0.0.0.0"\n', "worker.bind", "insecure = true"),
+        (cluster_text() + SELF + 'bind = "127.0.0.1:5002"\n', "worker.bind", "without a port"),
+        (cluster_text() + SELF + 'bind = ""\n', "worker.bind", "an IP address or a host name"),
+        (cluster_text() + SELF + 'bind = "::"\n', "worker.bind", "insecure = true"),
         (cluster_text("partitions = 100") + SELF, "cluster.partitions", "a power of two"),
         (cluster_text("partitions = 0") + SELF, "cluster.partitions", ">= 1"),
         (cluster_text("replicas = 5") + SELF, "cluster.replicas", "at most the number of workers (4)"),
@@ -157,6 +160,7 @@ def test_the_ring_is_built_of_the_section(tmp_path: Path) -> None:
 def test_an_address_is_split(address: str, parts: tuple[str, int]) -> None:
     """Names, IPv4 and bracketed IPv6 hosts are understood."""
     assert config.split_address(address) == parts
+    assert config.join_address(*parts) == address
 
 
 @pytest.mark.parametrize(
