@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from hashlib import blake2b
 from math import ceil, isfinite
@@ -77,16 +77,19 @@ class Ring:
         """
         ordered = sorted(members, key=lambda member: member.worker)
         _check(ordered, partitions, vnodes, replicas, epsilon)
-        positions, walks = _walks(ordered, vnodes)
-        room = {member.worker: primary_cap(ordered, member, partitions, epsilon) for member in ordered}
+        tokens = _tokens(ordered, vnodes)
+        onward = [*range(1, len(tokens)), 0]
+        total = _total(ordered)
+        room = {member.worker: _cap(member, total, partitions, epsilon) for member in ordered}
         by_worker = {member.worker: member for member in ordered}
         shift = RING_BITS - (partitions.bit_length() - 1)
+        spread = _Spread(by_worker, replicas)
         lists = []
         for partition in range(partitions):
-            walk = walks[bisect_left(positions, partition << shift)]
-            primary = next(worker for worker in walk if room[worker] > 0)
+            start = bisect_left(tokens, (partition << shift,)) % len(tokens)
+            primary = _first_with_room(tokens, onward, start, room)
             room[primary] -= 1
-            lists.append(_spread(primary, walk, by_worker, replicas))
+            lists.append(spread.choose(primary, _Walk(tokens, start)))
         return cls(tuple(lists), tuple(by_worker))
 
     def partition(self, key: str) -> int:
@@ -126,8 +129,15 @@ class Ring:
 
 def primary_cap(members: Sequence[Member], member: Member, partitions: int, epsilon: float = 0.05) -> int:
     """Return the most partitions that a member may be primary of: ceil((1+epsilon)*Q*its share)."""
-    share = _exact(member.weight) / sum(_exact(other.weight) for other in members)
-    return ceil((1 + _exact(epsilon)) * partitions * share)
+    return _cap(member, _total(members), partitions, epsilon)
+
+
+def _total(members: Sequence[Member]) -> Fraction:
+    return sum((_exact(member.weight) for member in members), Fraction())
+
+
+def _cap(member: Member, total: Fraction, partitions: int, epsilon: float) -> int:
+    return ceil((1 + _exact(epsilon)) * partitions * (_exact(member.weight) / total))
 
 
 def _exact(number: float) -> Fraction:
@@ -159,37 +169,91 @@ def _token(worker: int, index: int) -> int:
     return int.from_bytes(blake2b(f"{worker}/{index}".encode(), digest_size=8).digest(), "big")
 
 
-def _walks(members: Sequence[Member], vnodes: int) -> tuple[list[int], list[tuple[int, ...]]]:
-    """Return all token positions in order, and the workers in the order met clockwise from each.
-
-    There is one walk more than positions: beyond the last token the ring begins again.
-    """
-    tokens = sorted(
+def _tokens(members: Sequence[Member], vnodes: int) -> list[tuple[int, int]]:
+    """Return all tokens in order, as position and worker."""
+    return sorted(
         (_token(member.worker, index), member.worker)
         for member in members
         for index in range(max(1, round(vnodes * member.weight)))
     )
-    walk = tuple(dict.fromkeys(worker for _, worker in tokens))
-    walks = [walk]
-    for _, worker in reversed(tokens):
-        walk = (worker, *(other for other in walk if other != worker))
-        walks.append(walk)
-    walks.reverse()
-    return [position for position, _ in tokens], walks
 
 
-def _spread(
-    primary: int, walk: Sequence[int], members: Mapping[int, Member], replicas: int
-) -> tuple[int, ...]:
-    """Follow ``walk`` for the other replicas: fewest on one host first, then fewest in one zone."""
-    chosen = [primary]
-    hosts = Counter({members[primary].host: 1})
-    zones = Counter({members[primary].zone: 1})
-    left = [worker for worker in walk if worker != primary]
-    while len(chosen) < replicas:
-        best = min(left, key=lambda w: (hosts[members[w].host], zones[members[w].zone]))
-        left.remove(best)
-        chosen.append(best)
-        hosts[members[best].host] += 1
-        zones[members[best].zone] += 1
-    return tuple(chosen)
+def _first_with_room(
+    tokens: Sequence[tuple[int, int]], onward: list[int], start: int, room: Mapping[int, int]
+) -> int:
+    """Return the first worker from a token on that has room.
+
+    ``onward`` says for each token where to look next; it is shortened here, for room never comes back.
+    """
+    index, passed = start, []
+    while room[tokens[index][1]] <= 0:
+        passed.append(index)
+        index = onward[index]
+    for full in passed:
+        onward[full] = index
+    return tokens[index][1]
+
+
+class _Walk:
+    """The workers in the order met clockwise from a token on; no further is gone than is asked for."""
+
+    def __init__(self, tokens: Sequence[tuple[int, int]], start: int) -> None:
+        self._tokens = tokens
+        self._next = start
+        self._left = len(tokens)
+        self._met: dict[int, None] = {}
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield every worker once, from the first on."""
+        yield from list(self._met)
+        while self._left:
+            _, worker = self._tokens[self._next % len(self._tokens)]
+            self._next += 1
+            self._left -= 1
+            if worker not in self._met:
+                self._met[worker] = None
+                yield worker
+
+
+class _Spread:
+    """Chooses replicas: fewest on one host first, then fewest in one zone, then the first met."""
+
+    def __init__(self, members: Mapping[int, Member], replicas: int) -> None:
+        self._places = {worker: (member.host, member.zone) for worker, member in members.items()}
+        self._hosts = len({host for host, _ in self._places.values()})
+        self._zones = len({zone for _, zone in self._places.values()})
+        self._replicas = replicas
+
+    def choose(self, primary: int, walk: Iterable[int]) -> tuple[int, ...]:
+        """Follow ``walk`` for the other replicas of a primary's partition."""
+        chosen = [primary]
+        hosts, zones = (Counter([label]) for label in self._places[primary])
+        while len(chosen) < self._replicas:
+            best = self._best(chosen, walk, hosts, zones)
+            chosen.append(best)
+            host, zone = self._places[best]
+            hosts[host] += 1
+            zones[zone] += 1
+        return tuple(chosen)
+
+    def _best(
+        self, chosen: Sequence[int], walk: Iterable[int], hosts: Counter[str], zones: Counter[str]
+    ) -> int:
+        """Return the worker to be added; it goes no further when there can be no better one."""
+        bound = (_least(hosts, self._hosts), _least(zones, self._zones))
+        best, fewest = 0, (len(chosen) + 1, 0)
+        for worker in walk:
+            if worker in chosen:
+                continue
+            host, zone = self._places[worker]
+            score = (hosts[host], zones[zone])
+            if score < fewest:
+                best, fewest = worker, score
+                if score <= bound:
+                    break
+        return best
+
+
+def _least(counts: Counter[str], labels: int) -> int:
+    """Return the smallest count of any of so many labels."""
+    return min(counts.values()) if len(counts) == labels else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from hashlib import blake2b
 from random import Random
 from statistics import mean
@@ -63,6 +64,38 @@ def test_replicas_are_distinct_and_spread_over_hosts_then_zones(members: list[Me
         assert len({member.worker for member in chosen}) == n
         assert len({member.host for member in chosen}) == min(n, len(hosts))
         assert len({member.zone for member in chosen}) == min(n, len(zones))
+
+
+@law
+@given(members=clusters(), replicas=st.integers(1, 7))
+def test_a_ring_is_what_the_plain_description_gives(members: list[Member], replicas: int) -> None:
+    """Every list is as a twin makes it that goes all the way round for each choice."""
+    ring = build(members, replicas=replicas)
+    tokens = sorted(
+        (int.from_bytes(blake2b(f"{it.worker}/{index}".encode(), digest_size=8).digest(), "big"), it)
+        for it in sorted(members, key=lambda it: it.worker)
+        for index in range(max(1, round(VNODES * it.weight)))
+    )
+    led: Counter[int] = Counter()
+    for partition in range(PARTITIONS):
+        after = [it for position, it in tokens if position >= partition << 56]
+        walk = list({it.worker: it for it in [*after, *(it for _, it in tokens)]}.values())
+        primary = next(it for it in walk if led[it.worker] < primary_cap(members, it, PARTITIONS))
+        led[primary.worker] += 1
+        chosen = [primary]
+        while len(chosen) < min(replicas, len(members)):
+            hosts, zones = Counter(it.host for it in chosen), Counter(it.zone for it in chosen)
+            left = [it for it in walk if it not in chosen]
+            chosen.append(min(left, key=lambda it: (hosts[it.host], zones[it.zone])))
+        assert ring.preference_list(partition) == tuple(it.worker for it in chosen)
+
+
+def test_a_thousand_workers_are_placed_at_once() -> None:
+    """A ring of 1,000 workers and 16,384 partitions keeps its caps, and takes no minutes."""
+    members = alike(*range(1, 1001))
+    ring = build(members, partitions=16_384)
+    assert max(len(ring.primaries_of(worker)) for worker in ring.workers) <= 18
+    assert {len(set(ring.preference_list(partition))) for partition in range(16_384)} == {3}
 
 
 @law
