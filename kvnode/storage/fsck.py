@@ -147,6 +147,8 @@ class FolderCheck:
                 used[header.place] = number
             if number not in replaced:
                 lines.check(file, newest=header.place == newest, placed=True)
+        for number in sorted(self._blank & replaced):
+            report.add(Severity.HARMLESS, "replaced_segment", segment_name(number), "and its header is gone")
         for number in sorted(self._files.keys() - self._headers.keys() - replaced):
             file = self._files[number]
             report.counts.segments += 1

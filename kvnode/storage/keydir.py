@@ -7,7 +7,7 @@ bytes. New keys are put in order when somebody next asks for a list, so that a w
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
 from itertools import islice
 from struct import Struct
@@ -75,6 +75,16 @@ def digest_of(packed: bytes) -> int:
     return digest
 
 
+def columns(packed: list[bytes]) -> list[tuple[int, ...]]:
+    """Return packed entries field by field; no field's list where there are none."""
+    return list(zip(*_ENTRY.iter_unpack(b"".join(packed)), strict=True))
+
+
+def from_columns(fields: Sequence[Iterable[int]]) -> list[bytes]:
+    """Pack what ``columns`` has told apart."""
+    return list(map(_ENTRY.pack, *fields))
+
+
 def is_tombstone(packed: bytes) -> bool:
     """Whether a packed entry is a tombstone."""
     return packed[_FLAGS_AT] & _TOMBSTONE != 0
@@ -100,6 +110,16 @@ class Keydir:
             self._fresh.append(key)
         else:
             self.tombstones -= old[_FLAGS_AT] & _TOMBSTONE
+        return old
+
+    def put_all(self, entries: dict[str, bytes]) -> list[tuple[str, bytes]]:
+        """Set many keys' entries; return what those that had one had."""
+        known = self.packed.keys() & entries
+        old = [(key, self.packed[key]) for key in known]
+        self._fresh += [key for key in entries if key not in known] if known else entries
+        self.packed.update(entries)
+        self.tombstones += sum(map(is_tombstone, entries.values()))
+        self.tombstones -= sum(is_tombstone(packed) for _, packed in old)
         return old
 
     def remove(self, keys: list[str]) -> None:

@@ -4,7 +4,7 @@
 
 ``t`` is the kind: ``h`` a segment's header, ``v`` a value, ``d`` a tombstone (as ``v``, without a
 value), ``p`` a promise, ``f`` a floor, ``w`` the right to vote (given, or with ``no`` given up);
-hint files have ``i`` and ``e``.
+hint files have ``i``, ``b`` and ``e``.
 ``c`` is 1 in a copied record and else left out. ``crc`` is the CRC-32 of the line's bytes before
 its last ``,"crc":``. A kind or a field that is not known is refused: it was written by a later
 release, and a guess would lose data. Lines are built by hand because every write passes here.
@@ -68,7 +68,7 @@ class HeaderLine(_Line, frozen=True, tag="h"):
 
 
 class _KeyLine(_Line, frozen=True):
-    """A record of a key. In hint files ``at`` (offset, length) stands in place of the value."""
+    """A record of a key."""
 
     p: int
     k: str
@@ -76,7 +76,6 @@ class _KeyLine(_Line, frozen=True):
     ver: Version
     prev: Version | None
     c: int = 0
-    at: tuple[int, int] | None = None
 
 
 class ValueLine(_KeyLine, frozen=True, tag="v"):
@@ -118,6 +117,28 @@ class HintLine(_Line, frozen=True, tag="i"):
     segment: int
 
 
+Column = list[int]
+
+
+class HintBlockLine(_Line, frozen=True, tag="b"):
+    """Records of one partition, as they stand in the segment, field by field.
+
+    ``a``, ``ver`` and ``prev`` have a list for each of their numbers; ``at`` has the lines' offsets and
+    lengths, ``f`` and ``d`` their flags and hash-tree hashes, as the index has them. ``x`` is what the last
+    ones of each key add up to, for each bucket of the hash tree.
+    """
+
+    p: int
+    k: list[str]
+    a: tuple[Column, Column]
+    ver: tuple[Column, Column, Column]
+    prev: tuple[Column, Column, Column]
+    at: tuple[Column, Column]
+    f: Column
+    d: Column
+    x: Column
+
+
 class HintEndLine(_Line, frozen=True, tag="e"):
     """A hint file's last line: the CRC-32 of all bytes before it, and the segment's size in bytes."""
 
@@ -127,7 +148,7 @@ class HintEndLine(_Line, frozen=True, tag="e"):
 
 KeyLine = ValueLine | TombstoneLine
 StateLine = PromiseLine | FloorLine | VotingLine
-Line = HeaderLine | KeyLine | StateLine | HintLine | HintEndLine
+Line = HeaderLine | KeyLine | StateLine | HintLine | HintBlockLine | HintEndLine
 
 _decode: Callable[[bytes], Line] = msgspec.json.Decoder(Line).decode
 
@@ -195,7 +216,7 @@ def encode_voting(partition: int, *, voting: bool) -> bytes:
     return seal(b'{"t":"w","p":%d%b' % (partition, b"" if voting else b',"no":1'))
 
 
-def encode_struct(line: HeaderLine | HintLine | HintEndLine) -> bytes:
+def encode_struct(line: HeaderLine | HintLine | HintBlockLine | HintEndLine) -> bytes:
     """Return a line that is written seldom; its ``crc`` is set here."""
     return seal(_encode_text(line).rsplit(_CRC, 1)[0])
 
@@ -210,12 +231,6 @@ def decode(line: bytes) -> Line:
         return _decode(line)
     except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UnknownLineError(str(error)) from error
-
-
-def hint_of(line: bytes, offset: int) -> bytes:
-    """Return the hint of a value's or tombstone's line: the value gives way to where the line stands."""
-    end = line.find(b',"v":') if line.startswith(b'{"t":"v"') else line.rfind(_CRC)
-    return seal(b'%b,"at":[%d,%d]' % (line[:end], offset, len(line)))
 
 
 def value_of(line: bytes, head: bytes) -> bytes:

@@ -16,23 +16,24 @@ from __future__ import annotations
 
 import contextlib
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterator
 from functools import partial
-from itertools import islice
 
 import structlog
 
 from kvnode.errors import DamageError, StorageError
 from kvnode.storage.disk import File
-from kvnode.storage.hints import HintWriter, create_temporary, read_hint
-from kvnode.storage.keydir import Keydir, moved, place_of
-from kvnode.storage.lines import KeyLine, Line, TombstoneLine
+from kvnode.storage.hint_writer import HintWriter, create_temporary
+from kvnode.storage.hints import packed_of, read_hint
+from kvnode.storage.keydir import Keydir, is_tombstone, moved, place_of
+from kvnode.storage.lines import HintBlockLine, KeyLine, Line, TombstoneLine
 from kvnode.storage.log import Log
+from kvnode.storage.placed import pack_line
 from kvnode.storage.segment import TEMPORARY, Segment, encode_header, hint_name, read_lines, segment_name
 from kvnode.storage.space import patiently
 
 STEP_BYTES = 1 << 16
-_REPOINT_LINES = 256
 _SMALL_RUN = 4
 
 _log = structlog.get_logger(__name__)
@@ -48,6 +49,7 @@ class Merge:
         self._buffer: list[bytes] = []
         self._old_segments = array("Q")
         self._old_offsets = array("Q")
+        self._new_offsets = array("Q")
         self._renamed = False
         with log.lock:
             place = inputs[-1].place
@@ -107,7 +109,7 @@ class Merge:
         self._add_last(hints)
         self._flush(file)
         file.sync()
-        hints.finish(merged.size)
+        yield from hints.finish(merged.size)
 
     def _copy(self, segment: Segment, file: File, hints: HintWriter) -> Iterator[int]:
         """Copy what lives of one segment."""
@@ -129,11 +131,14 @@ class Merge:
     def _add_last(self, hints: HintWriter) -> None:
         """Add what no input holds: nothing."""
 
-    def _take(self, number: int, offset: int, line: bytes, meaning: Line, hints: HintWriter) -> None:
+    def _take(self, number: int, offset: int, line: bytes, meaning: KeyLine, hints: HintWriter) -> None:
         """Take a line over from where it stood."""
-        hints.add(line, meaning, self._merged.size)
+        merged = self._merged
+        packed = pack_line(meaning, merged.number, merged.size, len(line), self._log.identity.worker)
+        hints.add(meaning.p, meaning.k, packed)
         self._old_segments.append(number)
         self._old_offsets.append(offset)
+        self._new_offsets.append(merged.size)
         self._add(line)
 
     def _lives(self, number: int, offset: int, line: KeyLine) -> bool:
@@ -173,24 +178,25 @@ class Merge:
         hint = read_hint(self._log.disk, self._merged.number, self._merged.size)
         if hint is None:
             raise StorageError(f"{hint_name(self._merged.number)}: cannot be read back")
-        moves = zip(self._old_segments, self._old_offsets, hint, strict=True)
-        while batch := list(islice(moves, _REPOINT_LINES)):
-            with self._log.lock:
-                for number, offset, line in batch:
-                    self._move(number, offset, line)
-            yield len(batch)
+        for block in hint:
+            if isinstance(block, HintBlockLine):
+                with self._log.lock:
+                    self._move(block)
+                yield len(block.k)
 
-    def _move(self, number: int, offset: int, line: Line) -> None:
-        """Point one key at its new line, unless it was written or forgotten meanwhile."""
-        if not isinstance(line, KeyLine) or line.at is None:
-            return
-        entries = self._keydirs[line.p].packed
-        packed = entries.get(line.k)
-        if packed is None:
-            self._merged.forgotten += line.at[1] if isinstance(line, TombstoneLine) else 0
-        elif place_of(packed)[:2] == (number, offset):
-            entries[line.k] = moved(packed, self._merged.number, line.at[0])
-            self._merged.live += line.at[1]
+    def _move(self, block: HintBlockLine) -> None:
+        """Point keys at their new lines, but those that were written or forgotten meanwhile."""
+        merged, entries = self._merged, self._keydirs[block.p].packed
+        for key, new in zip(block.k, packed_of(block, merged.number), strict=True):
+            _, offset, length = place_of(new)
+            packed = entries.get(key)
+            if packed is None:
+                merged.forgotten += length if is_tombstone(new) else 0
+                continue
+            taken = bisect_left(self._new_offsets, offset)
+            if place_of(packed)[:2] == (self._old_segments[taken], self._old_offsets[taken]):
+                entries[key] = moved(packed, merged.number, offset)
+                merged.live += length
 
     def _remove_inputs(self) -> Iterator[int]:
         """Let go of the old segments' files."""

@@ -9,24 +9,22 @@ are written but not durable.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from operator import xor
 
-from kvnode.core.hash_tree import HashTree, bucket_of, entry_hash
+from kvnode.core.hash_tree import HashTree, bucket_of
 from kvnode.core.identity import Identity
-from kvnode.core.records import Entry
+from kvnode.core.versions import Ballot, Version
 from kvnode.errors import DamageError, StorageError
 from kvnode.storage.damage import STATE_LINES, Damage, report, sound_lines
 from kvnode.storage.disk import Disk
-from kvnode.storage.hints import read_hint
-from kvnode.storage.keydir import Keydir, digest_of, pack, place_of, unpack
-from kvnode.storage.lines import KeyLine, Line, TombstoneLine, VotingLine
+from kvnode.storage.hints import packed_of, read_hint
+from kvnode.storage.keydir import Keydir, digest_of, place_of, unpack
+from kvnode.storage.lines import HintBlockLine, KeyLine, StateLine, VotingLine
 from kvnode.storage.opening import Opened, mend_tail, open_segments, sweep
 from kvnode.storage.partitions import PartitionStates
+from kvnode.storage.placed import pack_line
 from kvnode.storage.segment import Segment, segment_name
-
-PlacedLine = tuple[Line, int, int]
-"""A line with its offset and length in bytes (0 where that is of no use)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,23 +43,19 @@ def recover(disk: Disk, identity: Identity, partitions: int) -> Recovered:
     """Read the whole folder, and report what is damaged. Raises StorageError, OSError."""
     sweep(disk)
     opened = open_segments(disk, identity, partitions)
-    keydirs = [Keydir() for _ in range(partitions)]
-    states = PartitionStates(partitions)
     damages: list[Damage] = []
     if opened.placed:
         mend_tail(disk, opened.placed[-1].opened())
-    for segment in opened.placed:
-        _replay(keydirs, states, segment, _lines(disk, segment, damages), identity.worker)
-    for segment in opened.unplaced:
-        lines = _outranking(keydirs, _lines(disk, segment, damages))
-        _replay(keydirs, states, segment, lines, identity.worker)
-    _report(opened.damages + damages)
     segments = {segment.number: segment for segment in opened.placed + opened.unplaced}
-    trees = [HashTree() for _ in range(partitions)]
-    recovered = Recovered(opened, segments, keydirs, trees, states, bool(opened.damages or damages))
-    _forget(recovered)
-    _account(recovered)
-    return recovered
+    index = _Index(segments, partitions, identity.worker)
+    for segment in opened.placed:
+        _replay(index, disk, segment, damages, outranking=False)
+    for segment in opened.unplaced:
+        _replay(index, disk, segment, damages, outranking=True)
+    _report(opened.damages + damages)
+    index.forget()
+    damaged = bool(opened.damages or damages)
+    return Recovered(opened, segments, index.keydirs, index.trees, index.states, damaged)
 
 
 def _report(damages: list[Damage]) -> None:
@@ -71,8 +65,90 @@ def _report(damages: list[Damage]) -> None:
         report([damage for place, damage in sorted(places.items()) if place[0] == name])
 
 
-def _lines(disk: Disk, segment: Segment, damages: list[Damage]) -> Iterator[PlacedLine]:
-    """Yield a segment's sound lines, from its hint file if that is whole."""
+class _Index:
+    """The index while it is being read: entries, hash trees, and each segment's live bytes."""
+
+    def __init__(self, segments: dict[int, Segment], partitions: int, worker: int) -> None:
+        self.keydirs = [Keydir() for _ in range(partitions)]
+        self.trees = [HashTree() for _ in range(partitions)]
+        self.states = PartitionStates(partitions)
+        self._segments = segments
+        self._worker = worker
+
+    def put_line(
+        self, line: KeyLine, segment: Segment, offset: int, length: int, *, outranking: bool
+    ) -> None:
+        """Take one record in; ``outranking``: only if it is above what is known of its key."""
+        self._check(line.p, segment)
+        if outranking and self._outranked(line.p, line.k, (line.a, line.ver)):
+            return
+        self._put(line.p, line.k, pack_line(line, segment.number, offset, length, self._worker))
+
+    def put_block(self, block: HintBlockLine, segment: Segment, *, outranking: bool) -> None:
+        """Take records of a hint file in, in the order in which they were appended."""
+        self._check(block.p, segment)
+        packed = packed_of(block, segment.number)
+        if outranking:
+            for key, entry in zip(block.k, packed, strict=True):
+                if not self._outranked(block.p, key, unpack(entry).rank):
+                    self._put(block.p, key, entry)
+            return
+        latest = dict(zip(block.k, packed, strict=True))
+        lengths = block.at[1] if len(latest) == len(packed) else map(_length_of, latest.values())
+        segment.live += sum(lengths)
+        buckets = self.trees[block.p].buckets
+        buckets[:] = map(xor, buckets, block.x)
+        for key, old in self.keydirs[block.p].put_all(latest):
+            self._take_out(block.p, key, old)
+
+    def put_state(self, line: StateLine, segment: Segment) -> None:
+        """Take a partition's state in."""
+        self._check(line.p, segment)
+        self.states.apply(line)
+
+    def forget(self) -> None:
+        """Drop the tombstones that their partition has forgotten."""
+        for partition, (keydir, gone) in enumerate(zip(self.keydirs, self.states.forgotten, strict=True)):
+            forgotten = [(key, packed) for key, packed in keydir.graves() if unpack(packed).version <= gone]
+            keydir.remove([key for key, _ in forgotten])
+            for key, packed in forgotten:
+                self._take_out(partition, key, packed)
+                number, _, length = place_of(packed)
+                self._segments[number].forgotten += length
+
+    def _check(self, partition: int, segment: Segment) -> None:
+        if not 0 <= partition < len(self.keydirs):
+            name = segment_name(segment.number)
+            raise StorageError(f"{name}: partition {partition} of {len(self.keydirs)}")
+
+    def _outranked(self, partition: int, key: str, rank: tuple[Ballot, Version]) -> bool:
+        packed = self.keydirs[partition].packed.get(key)
+        return packed is not None and unpack(packed).rank >= rank
+
+    def _put(self, partition: int, key: str, packed: bytes) -> None:
+        self.trees[partition].buckets[bucket_of(key)] ^= digest_of(packed)
+        number, _, length = place_of(packed)
+        self._segments[number].live += length
+        old = self.keydirs[partition].put(key, packed)
+        if old is not None:
+            self._take_out(partition, key, old)
+
+    def _take_out(self, partition: int, key: str, packed: bytes) -> None:
+        self.trees[partition].buckets[bucket_of(key)] ^= digest_of(packed)
+        number, _, length = place_of(packed)
+        self._segments[number].live -= length
+
+
+def _length_of(packed: bytes) -> int:
+    return place_of(packed)[2]
+
+
+def _replay(index: _Index, disk: Disk, segment: Segment, damages: list[Damage], *, outranking: bool) -> None:
+    """Take a segment's sound lines into the index, from its hint file if that is whole.
+
+    Of a segment whose place is unknown that counts which is ``outranking``: records above what is known of
+    their keys, and promises and floors, which only rise.
+    """
     size = segment.opened().size()
     segment.size = segment.written = size
     segment.sealed = True
@@ -83,67 +159,18 @@ def _lines(disk: Disk, segment: Segment, damages: list[Damage]) -> Iterator[Plac
         segment.damaged = True
         damages.append(Damage(error.file, 0, error.offset, 0, error.reason))
     segment.hinted = hint is not None
-    if hint is None:
-        found: list[Damage] = []
-        for offset, line, meaning in sound_lines(segment.opened(), size, found):
-            yield meaning, offset, len(line)
-        segment.damaged = segment.damaged or bool(found)
-        damages += found
-    else:
-        for meaning in hint:
-            at = meaning.at if isinstance(meaning, KeyLine) else None
-            yield (meaning, *(at or (0, 0)))
-
-
-def _outranking(keydirs: list[Keydir], lines: Iterable[PlacedLine]) -> Iterator[PlacedLine]:
-    """Yield of a segment whose place is unknown what counts all the same.
-
-    These are records above what is known of their keys, and promises and floors, which only rise.
-    """
-    for line, offset, length in lines:
-        if isinstance(line, KeyLine) and 0 <= line.p < len(keydirs):
-            packed = keydirs[line.p].packed.get(line.k)
-            if packed is not None and unpack(packed).rank >= (line.a, line.ver):
-                continue
-        if not isinstance(line, VotingLine):
-            yield line, offset, length
-
-
-def _replay(
-    keydirs: list[Keydir],
-    states: PartitionStates,
-    segment: Segment,
-    lines: Iterable[PlacedLine],
-    worker: int,
-) -> None:
-    """Take a segment's lines into the index, as they were appended."""
-    for line, offset, length in lines:
-        if not isinstance(line, KeyLine | STATE_LINES):
-            continue
-        if not 0 <= line.p < len(keydirs):
-            raise StorageError(f"{segment_name(segment.number)}: partition {line.p} of {len(keydirs)}")
-        if isinstance(line, KeyLine):
-            entry = Entry(line.a, line.ver, line.prev, isinstance(line, TombstoneLine), bool(line.c))
-            digest = entry_hash(line.k, entry, worker)
-            keydirs[line.p].put(line.k, pack(entry, segment.number, offset, length, digest))
-        else:
-            states.apply(line)
-
-
-def _forget(recovered: Recovered) -> None:
-    """Drop the tombstones that their partition has forgotten."""
-    for keydir, gone in zip(recovered.keydirs, recovered.states.forgotten, strict=True):
-        forgotten = [(key, packed) for key, packed in keydir.graves() if unpack(packed).version <= gone]
-        keydir.remove([key for key, _ in forgotten])
-        for _, packed in forgotten:
-            number, _, length = place_of(packed)
-            recovered.segments[number].forgotten += length
-
-
-def _account(recovered: Recovered) -> None:
-    """Build the hash trees, and count each segment's live bytes."""
-    for keydir, tree in zip(recovered.keydirs, recovered.trees, strict=True):
-        for key, packed in keydir.packed.items():
-            tree.buckets[bucket_of(key)] ^= digest_of(packed)
-            number, _, length = place_of(packed)
-            recovered.segments[number].live += length
+    if hint is not None:
+        for line in hint:
+            if isinstance(line, HintBlockLine):
+                index.put_block(line, segment, outranking=outranking)
+            elif not (outranking and isinstance(line, VotingLine)):
+                index.put_state(line, segment)
+        return
+    found: list[Damage] = []
+    for offset, text, meaning in sound_lines(segment.opened(), size, found):
+        if isinstance(meaning, KeyLine):
+            index.put_line(meaning, segment, offset, len(text), outranking=outranking)
+        elif isinstance(meaning, STATE_LINES) and not (outranking and isinstance(meaning, VotingLine)):
+            index.put_state(meaning, segment)
+    segment.damaged = segment.damaged or bool(found)
+    damages += found

@@ -24,9 +24,10 @@ from kvnode.core.records import Entry, Record
 from kvnode.core.versions import NO_BALLOT, NO_VERSION
 from kvnode.errors import NoSpaceError, StorageError
 from kvnode.storage.damage import Damage, report, sound_lines
-from kvnode.storage.hints import HintWriter, read_hint
+from kvnode.storage.hint_writer import HintWriter
+from kvnode.storage.hints import packed_of, read_hint
 from kvnode.storage.keydir import Keydir, digest_of, place_of, unpack
-from kvnode.storage.lines import KeyLine, Line, decode, encode_record
+from kvnode.storage.lines import HintBlockLine, KeyLine, Line, decode, encode_record
 from kvnode.storage.log import Log
 from kvnode.storage.merge import STEP_BYTES, Merge
 from kvnode.storage.segment import DAMAGED, Segment, hint_name, segment_name
@@ -52,7 +53,9 @@ class Salvage(Merge):
     def _add_last(self, hints: HintWriter) -> None:
         """Say which keys are absent now."""
         for line in self._absences:
-            self._take(0, 0, line, decode(line), hints)
+            meaning = decode(line)
+            if isinstance(meaning, KeyLine):
+                self._take(0, 0, line, meaning, hints)
 
     def _discard(self, segment: Segment) -> Iterator[int]:
         """Keep the old file under another name."""
@@ -143,7 +146,13 @@ class Mender:
         if lost:
             self._on_damage(frozenset(lost))
         hint = read_hint(self._log.disk, segment.number, segment.size)
-        gone = [line for line in hint or () if isinstance(line, KeyLine) and not _stood(line, sound)]
+        gone = [
+            (block.p, key)
+            for block in hint or ()
+            if isinstance(block, HintBlockLine)
+            for key, packed in zip(block.k, packed_of(block, segment.number), strict=True)
+            if not _stands(block.p, key, packed, sound)
+        ]
         name = segment_name(segment.number)
         if not damages and (gone or lost):
             damages.append(Damage(name, 0, 0, 0, "sound lines stand where others did"))
@@ -155,16 +164,12 @@ class Mender:
             segment.kept = True
             _log.warning("segment_kept", file=name, reason="no hint file")
         else:
-            self._absences[segment.number] = [self._absence(line) for line in gone if self._absent(line)]
+            self._absences[segment.number] = [_absence(*key) for key in gone if self._absent(*key)]
 
-    def _absent(self, line: KeyLine) -> bool:
-        """Whether the index holds nothing of a line's key."""
+    def _absent(self, partition: int, key: str) -> bool:
+        """Whether the index holds nothing of a key."""
         with self._log.lock:
-            return line.k not in self._keydirs[line.p].packed
-
-    def _absence(self, line: KeyLine) -> bytes:
-        """Return the line that says that a key is absent."""
-        return encode_record(Record(line.p, line.k, NO_BALLOT, NO_VERSION, None, None))
+            return key not in self._keydirs[partition].packed
 
     def _lose(self, partition: int, entries: list[tuple[str, bytes]]) -> None:
         """Give up a partition's vote, and drop from the index what its damaged lines held."""
@@ -203,11 +208,11 @@ def _survey(segment: Segment, damages: list[Damage], sound: dict[int, int]) -> I
 
 
 def _stands(partition: int, key: str, packed: bytes, sound: dict[int, int]) -> bool:
-    """Whether the line of an entry stands where the index says."""
+    """Whether the line of an entry stands where the index, or a hint file, says."""
     entry = unpack(packed)
     return sound.get(entry.offset) == hash((partition, key, entry.accepted, entry.version))
 
 
-def _stood(line: KeyLine, sound: dict[int, int]) -> bool:
-    """Whether the line that a hint tells of stands where it stood."""
-    return line.at is not None and sound.get(line.at[0]) == hash((line.p, line.k, line.a, line.ver))
+def _absence(partition: int, key: str) -> bytes:
+    """Return the line that says that a key is absent."""
+    return encode_record(Record(partition, key, NO_BALLOT, NO_VERSION, None, None))

@@ -12,7 +12,7 @@ from threading import Event, Thread
 import structlog
 
 from kvnode.errors import DamageError, StorageError
-from kvnode.storage.hints import write_hint
+from kvnode.storage.hint_writer import write_hint
 from kvnode.storage.keydir import Keydir
 from kvnode.storage.log import Log
 from kvnode.storage.merge import Merge, choose
@@ -106,7 +106,7 @@ class Tidier:
             return self._merge(Merge(self._log, self._keydirs, inputs), [s.number for s in inputs])
         for segment in at_rest:
             if not segment.hinted and not segment.damaged:
-                return write_hint(self._log.disk, segment)
+                return write_hint(self._log.disk, segment, self._keydirs, self._log.identity.worker)
         return None
 
     def _scrub_a_little(self) -> int | None:

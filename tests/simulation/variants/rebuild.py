@@ -12,7 +12,7 @@ from kvnode.core.messages import Held, Hello
 from kvnode.core.rebuild import Copying, Rebuild
 from kvnode.core.records import Entry, Record
 from kvnode.core.versions import Version
-from kvnode.storage import recovery, store
+from kvnode.storage import placed, store
 from kvnode.storage.store import Store
 
 
@@ -52,7 +52,7 @@ def let_copied_records_stand(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(inquiry, "_stands", stands)
     patch.setattr(Comparison, "_differs", differs)
-    for module in (recovery, store):
+    for module in (placed, store):
         patch.setattr(module, "entry_hash", alike)
 
 

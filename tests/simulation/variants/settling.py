@@ -12,7 +12,7 @@ from kvnode.core.messages import Refusal
 from kvnode.core.records import Entry, Record
 from kvnode.core.replica import Replica
 from kvnode.core.versions import NO_BALLOT, Ballot
-from kvnode.storage import recovery, store
+from kvnode.storage import placed, store
 
 
 def lead_without_settling(patch: pytest.MonkeyPatch) -> None:
@@ -65,5 +65,5 @@ def compare_blind_to_ballots(patch: pytest.MonkeyPatch) -> None:
     def blind(key: str, entry: Entry, holder: int) -> int:
         return entry_hash(key, msgspec.structs.replace(entry, accepted=NO_BALLOT), holder)
 
-    for module in (recovery, store):
+    for module in (placed, store):
         patch.setattr(module, "entry_hash", blind)

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import pytest
 import structlog
+from hypothesis import given
+from hypothesis import strategies as st
 
+from kvnode.core.hash_tree import HashTree
+from kvnode.storage.hints import packed_of, read_hint
+from kvnode.storage.keydir import unpack
+from kvnode.storage.lines import HintBlockLine, KeyLine
 from kvnode.storage.memory_disk import MemoryDisk
-from tests.unit.storage.support import State, commit, open_store, record, state_of, tidy
+from kvnode.storage.placed import pack_line
+from kvnode.storage.segment import read_lines, segment_name
+from tests.unit.storage.support import PARTITIONS, WORKER, State, commit, open_store, record, state_of, tidy
 
 
 def hinted() -> tuple[MemoryDisk, State]:
@@ -90,6 +98,38 @@ def test_hints_without_a_segment_are_swept() -> None:
     disk.replace("log-00000099.jsonl.tmp", b"left")
     assert state_of(open_store(disk)) == state
     assert not [name for name in disk.names() if "99" in name]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, PARTITIONS - 1), st.sampled_from("abcde"), st.booleans()), max_size=40)
+)
+def test_blocks_say_what_the_lines_say(appends: list[tuple[int, str, bool]]) -> None:
+    """A hint file gives every record of the segment, in order, and the sum of the newest ones' hashes."""
+    disk = MemoryDisk()
+    store = open_store(disk)
+    for seq, (partition, key, deletes) in enumerate(appends, 1):
+        store.append(record(key, seq, None if deletes else b"1", partition=partition, copied=seq % 3 == 0))
+    store.set_voting(1)
+    commit(store)
+    disk.crash()
+    store = open_store(disk)
+    tidy(store)
+    file = disk.open(segment_name(1))
+    expected: list[list[tuple[str, bytes]]] = [[] for _ in range(PARTITIONS)]
+    for offset, line, meaning in read_lines(file, file.size()):
+        if isinstance(meaning, KeyLine):
+            packed = pack_line(meaning, 1, offset, len(line), WORKER)
+            expected[meaning.p].append((meaning.k, packed))
+    found: list[list[tuple[str, bytes]]] = [[] for _ in range(PARTITIONS)]
+    for block in read_hint(disk, 1, file.size()) or ():
+        if isinstance(block, HintBlockLine):
+            records = list(zip(block.k, packed_of(block, 1), strict=True))
+            found[block.p] += records
+            tree = HashTree()
+            for key, packed in dict(records).items():
+                tree.toggle(key, unpack(packed), WORKER)
+            assert tree.buckets == block.x
+    assert found == expected
 
 
 def flipped(data: bytes, position: int) -> bytes:

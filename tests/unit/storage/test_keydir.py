@@ -7,7 +7,17 @@ from hypothesis import strategies as st
 
 from kvnode.core.records import Entry
 from kvnode.core.versions import Ballot, Version
-from kvnode.storage.keydir import Keydir, digest_of, moved, pack, place_of, scan, unpack
+from kvnode.storage.keydir import (
+    Keydir,
+    columns,
+    digest_of,
+    from_columns,
+    moved,
+    pack,
+    place_of,
+    scan,
+    unpack,
+)
 
 numbers = st.integers(0, 2**64 - 1)
 small = st.integers(0, 2**32 - 1)
@@ -42,6 +52,28 @@ def test_packing_loses_nothing(entry: Entry, digest: int, segment: int, offset: 
     assert place_of(elsewhere) == (segment, offset, entry.length)
     assert unpack(elsewhere).rank == entry.rank
     assert digest_of(elsewhere) == digest
+
+
+@given(st.lists(st.tuples(entries, numbers), max_size=5))
+def test_columns_are_packed_again(rows: list[tuple[Entry, int]]) -> None:
+    """Packed entries told apart field by field come together again as they were."""
+    data = [pack(entry, entry.segment, entry.offset, entry.length, digest) for entry, digest in rows]
+    assert from_columns(columns(data)) == data if data else columns(data) == []
+
+
+@given(st.lists(st.dictionaries(keys, st.booleans()), max_size=4))
+def test_many_at_once_are_put_as_one_by_one(parts: list[dict[str, bool]]) -> None:
+    """Putting entries together does what putting each of them does, and tells what they replaced."""
+    together, apart = Keydir(), Keydir()
+    for number, part in enumerate(parts):
+        new = {key: moved(packed(tombstone=tombstone), number, 0) for key, tombstone in part.items()}
+        old = {key: apart.put(key, entry) for key, entry in new.items()}
+        assert dict(together.put_all(new)) == {key: entry for key, entry in old.items() if entry is not None}
+        assert together.packed == apart.packed
+        assert together.tombstones == apart.tombstones
+        if number % 2:
+            assert together.keys_after("", 999) == apart.keys_after("", 999)
+    assert together.keys_after("", 999) == apart.keys_after("", 999)
 
 
 @given(st.lists(st.tuples(keys, st.booleans(), st.booleans()), max_size=120), keys, st.integers(0, 10))

@@ -65,17 +65,6 @@ def test_value_is_cut_out(record: Record) -> None:
         lines.value_of(line, lines.encode_head(other))
 
 
-@given(records, st.integers(0, 2**40))
-def test_hint_says_all_but_the_value(record: Record, offset: int) -> None:
-    """A hint is the line with its place where the value was."""
-    line = lines.encode_record(record)
-    hint = lines.decode(lines.hint_of(line, offset))
-    assert isinstance(hint, lines.KeyLine)
-    assert hint.at == (offset, len(line))
-    stripped = as_record(hint)
-    assert stripped == msgspec.structs.replace(record, value=None if record.value is None else b"")
-
-
 @given(records, st.data())
 def test_any_changed_byte_is_noticed(record: Record, data: st.DataObject) -> None:
     """A line with one byte changed is refused."""

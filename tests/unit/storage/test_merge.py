@@ -11,7 +11,7 @@ import structlog
 
 from kvnode.core.versions import Ballot, Version
 from kvnode.errors import StorageError
-from kvnode.storage import merge as merge_module
+from kvnode.storage import hint_writer
 from kvnode.storage.memory_disk import MemoryDisk
 from kvnode.storage.merge import choose
 from kvnode.storage.segment import Segment
@@ -243,7 +243,7 @@ def test_a_full_disk_postpones_a_merge() -> None:
 
 def test_what_is_written_during_a_merge_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whenever all keys are replaced, deleted or forgotten while a merge runs, that is what remains."""
-    monkeypatch.setattr(merge_module, "_REPOINT_LINES", 1)
+    monkeypatch.setattr(hint_writer, "_BLOCK_RECORDS", 1)
     at, done = 0, False
     while not done:
         disk = MemoryDisk()
