@@ -91,6 +91,7 @@ local workloads = {
   delete = function() return ask.delete(numbered(prefix)) end,
   get = function() return ask.get(known()) end,
   mix = function() return math.random() < 0.9 and ask.get(known()) or ask.put(known()) end,
+  steady = function() return math.random() < 0.5 and ask.get(known()) or ask.put(known()) end,
 }
 
 function init(args)
@@ -101,6 +102,7 @@ function init(args)
   for i = 0, 999 do pieces[i] = encode(string.format("%03d", i)) end
   local own = (args[2] == "new" or args[2] == "delete") and prefix or "bench."
   ask = servers[server](#key(own, 0), string.rep("x", tonumber(args[4]) - 2))
+  if args[2] == "steady" then delay = function() return math.random(30, 50) end end -- ms between requests
   if args[8] then
     named = {}
     for line in io.lines(args[8]) do named[#named + 1] = encode(line) end
