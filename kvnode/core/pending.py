@@ -8,7 +8,7 @@ from kvnode.core.effects import Sink
 from kvnode.core.operations import Kind, Operation, Outcome, Status
 
 
-class Pending(msgspec.Struct, frozen=True, gc=False):
+class Pending(msgspec.Struct, frozen=True):
     """One operation, who is told its outcome, and until when (on the context's clock)."""
 
     operation: Operation

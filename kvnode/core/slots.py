@@ -18,7 +18,7 @@ class Repair(msgspec.Struct, frozen=True, gc=False):
     follower: int
 
 
-class Settle(msgspec.Struct, frozen=True, gc=False):
+class Settle(msgspec.Struct, frozen=True):
     """Only settle the key; ``done`` is told when it is."""
 
     done: Callable[[], None]

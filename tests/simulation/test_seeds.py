@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
+import weakref
 
 import pytest
 
@@ -48,3 +50,15 @@ def test_a_seed_is_one_history() -> None:
         ).stdout.splitlines()[-1]
 
     assert digest("1") == digest("2") != ""
+
+
+def test_nothing_of_a_history_stays_in_memory() -> None:
+    """What a worker has begun and dropped, operations and leaderships, can be collected with the rest."""
+    left = []
+    for seed in SEEDS[:8]:
+        simulation = Simulation(seed)
+        simulation.run()
+        left.append(weakref.ref(simulation.cluster))
+        del simulation
+    gc.collect()
+    assert [cluster() for cluster in left] == [None] * len(left)
