@@ -41,6 +41,7 @@ class Leaders:
         self._settlings: dict[int, Settling] = {}
         self._leader: dict[int, Ballot] = {}
         self._highest: dict[int, int] = {}
+        self._doubted: set[int] = set()
         self._started_ms: int | None = None
 
     # --- what others ask --------------------------------------------------------------------------
@@ -78,8 +79,16 @@ class Leaders:
     # --- coming to lead ---------------------------------------------------------------------------
 
     def _leader_is_live(self, partition: int) -> bool:
-        ballot = self._leader.get(partition)
-        return ballot is not None and self._peers.live(ballot.worker)
+        """Whether a leader is known and live, or if only not here, then to a majority by what peers say.
+
+        Whoever stood against a leader that only it cannot hear would be stood against in turn, for ever.
+        """
+        leader = self.leader_of(partition)
+        if not leader or self._peers.live(leader):
+            return bool(leader)
+        replicas = self._ctx.ring.preference_list(partition)
+        others = [worker for worker in replicas if worker not in (self._ctx.worker, leader)]
+        return 1 + self._peers.vouching(others, leader) >= self._ctx.quorum
 
     def _is_taken(self, partition: int) -> bool:
         return partition in self.led or partition in self._elections or self._leader_is_live(partition)
@@ -188,12 +197,17 @@ class Leaders:
         """Nothing to do: a peer that comes back is compared with, then trusted again."""
 
     def peer_lost(self, worker: int) -> None:
-        """Take over, at once, what a lost peer led and is ours to lead."""
-        for partition in self.held:
-            if self.leader_of(partition) == worker:
-                del self._leader[partition]
-                self._candidacy.leader_lost(partition)
-                self._consider(partition)
+        """Take over, at once, what a lost peer led and is ours to lead, unless it is lost here alone."""
+        self._doubted.update(partition for partition in self.held if self.leader_of(partition) == worker)
+        self._replace_lost()
+
+    def _replace_lost(self) -> None:
+        """Consider the partitions whose leader was lost and is live to no majority either."""
+        for partition in [partition for partition in self._doubted if not self._leader_is_live(partition)]:
+            self._doubted.remove(partition)
+            self._leader.pop(partition, None)
+            self._candidacy.leader_lost(partition)
+            self._consider(partition)
 
     def forget_votes(self, worker: int, partition: int | None = None) -> None:
         """Discount what a worker that has lost data knew, in one partition or in all."""
@@ -231,6 +245,7 @@ class Leaders:
         self._hand_overs.tick()
 
     def _consider_all(self) -> None:
+        self._replace_lost()
         for partition in self.held:
             if self._is_taken(partition):
                 self._candidacy.leader_seen(partition)

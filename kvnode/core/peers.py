@@ -29,6 +29,7 @@ class Peer:
     __slots__ = (
         "draining",
         "full",
+        "gone_ms",
         "heard_ms",
         "hello",
         "live",
@@ -37,6 +38,7 @@ class Peer:
         "ready",
         "rebuilding",
         "sees",
+        "told_ms",
         "worker",
     )
 
@@ -44,6 +46,8 @@ class Peer:
         self.worker = worker
         self.hello: Hello | None = None
         self.heard_ms = 0
+        self.gone_ms = 0
+        self.told_ms = 0
         self.live_since_ms = 0
         self.live = False
         self.draining = False
@@ -53,8 +57,9 @@ class Peer:
         self.full = False
         self.sees: frozenset[int] = frozenset()
 
-    def told(self, message: ConfirmBatch | ConfirmReply) -> None:
+    def told(self, message: ConfirmBatch | ConfirmReply, now_ms: int) -> None:
         """Take what a heartbeat says of its sender."""
+        self.told_ms = now_ms
         self.draining, self.ready = message.draining, message.ready
         self.rebuilding, self.full = message.rebuilding, message.full
         self.sees = frozenset(message.sees)
@@ -90,6 +95,15 @@ class Peers:
         """Count those of some peers that are live and have disk space."""
         return sum(self._peers[worker].live and not self._peers[worker].full for worker in workers)
 
+    def vouching(self, workers: Iterable[int], worker: int) -> int:
+        """Count those of some peers that are live and say that a lost one is live to them.
+
+        They must have said so after it was heard here last, or after its link broke.
+        """
+        gone_ms = self._peers[worker].gone_ms
+        peers = [self._peers[other] for other in workers]
+        return sum(peer.live and worker in peer.sees and peer.told_ms > gone_ms for peer in peers)
+
     @property
     def seen(self) -> tuple[int, ...]:
         """The peers that are live."""
@@ -118,13 +132,13 @@ class Peers:
     def answered(self, worker: int, reply: ConfirmReply) -> None:
         """Take a peer's heartbeat answer."""
         peer = self._peers[worker]
-        peer.told(reply)
+        peer.told(reply, self._ctx.now_ms)
         peer.quiet = reply.quiet
         self._heard(peer)
 
     def told(self, worker: int, batch: ConfirmBatch) -> None:
         """Take what a peer's own heartbeat says of it; that it reaches us does not make it live."""
-        self._peers[worker].told(batch)
+        self._peers[worker].told(batch, self._ctx.now_ms)
 
     def heard(self, worker: int) -> None:
         """Note any reply of a peer."""
@@ -156,6 +170,7 @@ class Peers:
         if not peer.live:
             return
         peer.live = False
+        peer.gone_ms = self._ctx.now_ms if peer.hello is None else peer.heard_ms
         self._ctx.outbox.note("peer_suspected", peer=peer.worker, linked=peer.hello is not None)
         for watcher in self._watchers:
             watcher.peer_lost(peer.worker)

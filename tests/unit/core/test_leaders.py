@@ -6,7 +6,7 @@ import pytest
 
 from kvnode.core.messages import Prepare
 from kvnode.core.operations import Kind, Operation, Status
-from tests.simulation.cluster import Call, SimCluster, formed
+from tests.simulation.cluster import FAST, Call, SimCluster, formed
 
 
 @pytest.fixture
@@ -175,3 +175,40 @@ def test_somebody_leads_though_views_differ(cluster: SimCluster) -> None:
     second.machine.leaders._leader.pop(partition)
     assert leaders.leader_of(partition) == second.number
     cluster.until(cluster.healthy)
+
+
+@pytest.mark.parametrize("broken", [False, True], ids=["silent", "broken"])
+@pytest.mark.parametrize("lost", [1, 2], ids=["second", "third"])
+def test_a_leader_that_others_hear_is_not_stood_against(
+    cluster: SimCluster, *, lost: int, broken: bool
+) -> None:
+    """A replica that alone has lost its leader leaves it in peace: all keys are served, through it too."""
+    key = cluster.key(primary=1)
+    replica = cluster.replicas(key)[lost]
+    assert cluster.put(replica, key, b"0").status is Status.OK
+    before = len(cluster.noted("leadership_lost"))
+    cluster.network.cut_both(1, replica)
+    if broken:
+        cluster.run(2 * FAST.suspect_ms)
+        cluster.network.close(1, replica)
+        cluster.network.close(replica, 1)
+    cluster.until(lambda: not cluster.workers[replica].machine.peers.live(1))
+    for number in range(200):
+        for worker in cluster.numbers:
+            assert cluster.put(worker, key, b"%d" % number).status is Status.OK
+        cluster.run(FAST.heartbeat_ms)
+    assert cluster.leader(key) == 1
+    assert len(cluster.noted("leadership_lost")) == before
+
+
+def test_a_leader_that_the_others_lose_too_is_replaced(cluster: SimCluster) -> None:
+    """Who has waited for what others hear of a leader takes over as soon as they hear nothing either."""
+    key = cluster.key(primary=1)
+    _, second, third = cluster.replicas(key)
+    assert cluster.put(second, key, b"0").status is Status.OK
+    cluster.network.cut_both(1, second)
+    cluster.run(4 * FAST.suspect_ms)
+    assert cluster.leader(key) == 1
+    cluster.crash(1, silent=True)
+    cluster.until(lambda: cluster.leader(key) == second, FAST.suspect_ms + 4 * FAST.heartbeat_ms)
+    assert cluster.put(third, key, b"1").status is Status.OK
