@@ -10,6 +10,7 @@ import sys
 from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
+from random import SystemRandom
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -127,7 +128,7 @@ class LocalCluster:
 
 def _free_base(directory: Path) -> int:
     """Return a port that, with those that go with it, nobody listens on."""
-    for port in PORTS:
+    for port in SystemRandom().sample(PORTS, len(PORTS)):
         if not taken_ports(plan(UpOptions(directory, workers=WORKERS, port=port))):
             return port
     raise AssertionError(f"no free ports from {PORTS.start} to {PORTS.stop}")

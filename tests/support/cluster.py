@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from io import BytesIO
 from pathlib import Path
+from random import SystemRandom
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -46,7 +47,7 @@ class Cluster:
 
     def __init__(self, directory: Path, workers: int = 4) -> None:
         self.directory = directory
-        for base in range(FIRST_BASE, FIRST_BASE + BASES * 10, 10):
+        for base in SystemRandom().sample(range(FIRST_BASE, FIRST_BASE + BASES * 10, 10), BASES):
             self._nodes = plan(UpOptions(directory, workers=workers, port=base))
             if not taken_ports(self._nodes):
                 break
@@ -224,9 +225,15 @@ class Cluster:
         return True
 
     async def wait_ready(self, nodes: Iterable[int] | None = None, timeout_s: float = START_S) -> None:
-        """Wait until all nodes (or those named) are ready."""
-        wanted = None if nodes is None else list(nodes)
-        await eventually(lambda: self.is_ready(wanted), timeout_s)
+        """Wait until all nodes (or those named) are ready; RuntimeError if one of them has ended."""
+        wanted = [node.number for node in self._nodes] if nodes is None else list(nodes)
+
+        async def ready() -> bool:
+            if ended := [self.node(number).name for number in wanted if not self.running(number)]:
+                raise RuntimeError(f"{', '.join(ended)} ended instead of becoming ready ({self.directory})")
+            return await self.is_ready(wanted)
+
+        await eventually(ready, timeout_s)
 
     def log_lines(self, number: int) -> list[dict[str, Any]]:
         """Return what a node has written to stdout, each line parsed as a JSON object."""
