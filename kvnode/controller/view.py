@@ -149,7 +149,7 @@ class ClusterView:
             cluster=self._info(),
             health=self._health(counts),
             partitions=counts,
-            workers=[self._worker(worker, now) for worker in sorted(self._seen)],
+            workers=self._workers(now),
             logs=LogCounts(log_lines, dropped),
             ring=self._ring_view if ring else msgspec.UNSET,
         )
@@ -190,10 +190,19 @@ class ClusterView:
             return "degraded"
         return "healthy"
 
-    def _worker(self, worker: int, now: float) -> WorkerView:
+    def _workers(self, now: float) -> list[WorkerView]:
+        """Return each worker, with what each other live one says it still holds for it."""
+        owed: dict[int, list[PeerStatus]] = {worker: [] for worker in sorted(self._seen)}
+        for seen in self._seen.values():
+            if seen.online and seen.status is not None:
+                for peer in seen.status.peers:
+                    if peer.worker in owed:
+                        owed[peer.worker].append(peer)
+        return [self._worker(worker, peers, now) for worker, peers in owed.items()]
+
+    def _worker(self, worker: int, owed: list[PeerStatus], now: float) -> WorkerView:
         entry, seen = self._entries[worker], self._seen[worker]
         status = seen.status
-        owed = self._owed_to(worker)
         return WorkerView(
             id=worker,
             online=seen.online,
@@ -222,16 +231,6 @@ class ClusterView:
             last_seen_ms=None if seen.at is None else max(0, round((now - seen.at) * 1000)),
             peers=_peers(status) if status and seen.online else {},
         )
-
-    def _owed_to(self, worker: int) -> list[PeerStatus]:
-        """Return what each other live worker says it still holds for this one."""
-        return [
-            peer
-            for seen in self._seen.values()
-            if seen.online and seen.status is not None
-            for peer in seen.status.peers
-            if peer.worker == worker
-        ]
 
 
 def _votes(seen: _Seen) -> bool:
