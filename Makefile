@@ -24,7 +24,7 @@ DASHBOARD_SOURCES := $(shell find dashboard/src dashboard/public dashboard/index
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help up bench bench-packages profile test test-quick test-setup simulate soak check check-style check-types check-layers \
+.PHONY: help up bench bench-packages profile test test-quick test-setup simulate soak steady check check-style check-types check-layers \
 	check-dashboard \
 	check-yaml check-ansible check-units format proto dashboard wheel hosts hosts-down lock packages \
 	python-venv clean
@@ -98,8 +98,11 @@ hosts: packages .venv/.dev .venv/.kvnode $(DASHBOARD) ## boot five systemd hosts
 hosts-down: .venv/.dev ## remove the hosts
 	$(BIN)/python -m tests.hosts.machines down
 
-soak: packages .venv/.dev .venv/.kvnode $(DASHBOARD) ## break the five hosts at random under load for SECONDS=600, by SEED=
+soak: packages .venv/.dev .venv/.kvnode $(DASHBOARD) steady ## SECONDS=600 of steady load, then as many of random faults on five hosts (SEED=)
 	@$(BIN)/python -m tests.hosts.soak --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+
+steady: bench-packages .venv/.dev .venv/.kvnode ## SECONDS=600 of steady load: do merges show in p99, does memory grow?
+	@$(BIN)/python -m tests.bench.steady --seconds $(SECONDS)
 
 lock: .venv/.dev ## choose the newest allowed versions of all dependencies and write them down with hashes
 	$(call compile,requirements-dev.lock,--extra dev)

@@ -25,7 +25,7 @@ from tests.bench.versus.peers import SERVERS, Server
 from tests.bench.versus.report import Measurement, own_table, table
 from tests.bench.versus.wrk import Workload, run
 
-WIDTH = 140
+WIDTH = 160
 MANY_KEYS = 1_000_000
 SPARE = 1.5
 """So many times the keys that were written in a run are there to be deleted in the next."""
@@ -76,7 +76,8 @@ def main() -> int:
                 shutil.rmtree(place)
     console = Console(width=WIDTH)
     console.print(table(measured))
-    console.print(own_table(measured))
+    if (own := own_table(measured)).row_count:
+        console.print(own)
     if options.json:
         options.json.write_bytes(msgspec.json.format(msgspec.json.encode(measured), indent=1) + b"\n")
     return 0

@@ -14,11 +14,16 @@ COLUMNS = ("ops/s", "p50 ms", "p99 ms", "p99.9 ms", "CPU µs/op", "wrk µs/op", 
 
 
 OWN = "kvnode"
+COMPARED = {"rate": "ops/s", "p50_us": "p50", "p99_us": "p99"}
 BASES: list[tuple[str, dict[str, int], dict[str, int]]] = [
     ("through four workers, to one", {"entries": 4}, {"entries": 1}),
     ("1,000,000 keys, to 10,000", {"keys": 1_000_000}, {"keys": USUAL_KEYS}),
     ("one worker stopped, to none", {"stopped": 1}, {"stopped": 0}),
 ]
+
+
+Subject = tuple[Workload, str]
+"""A workload on a server."""
 
 
 class Measurement(msgspec.Struct, frozen=True):
@@ -36,59 +41,61 @@ class Measurement(msgspec.Struct, frozen=True):
     flushes: float
 
 
+def ratio(measured: list[Measurement], of: Subject, to: Subject, what: str) -> float | None:
+    """Return how one subject's figure compares with another's: the median of the ratios within each round."""
+    rounds = [
+        {
+            row.round: float(getattr(row.seen, what))
+            for row in measured
+            if (row.workload, row.server) == subject
+        }
+        for subject in (of, to)
+    ]
+    ratios = [mine / rounds[1][number] for number, mine in rounds[0].items() if rounds[1].get(number)]
+    return median(ratios) if ratios else None
+
+
 def table(measured: list[Measurement]) -> Table:
-    """Return medians over the rounds; the ratios are medians of the ratios within each round."""
+    """Return medians over the rounds, and how each server compares with the yardstick."""
     shown = Table(Column("workload", no_wrap=True), Column("server", no_wrap=True))
-    for title in (*COLUMNS, f"ops/s to {YARDSTICK}'s", f"p99 to {YARDSTICK}'s"):
+    for title in (*COLUMNS, *(f"{title} to {YARDSTICK}'s" for title in COMPARED.values())):
         shown.add_column(title, justify="right")
     for workload in dict.fromkeys(measurement.workload for measurement in measured):
-        rows = [measurement for measurement in measured if measurement.workload == workload]
-        for server in dict.fromkeys(row.server for row in rows):
-            shown.add_row(str(workload), server, *_cells([row for row in rows if row.server == server], rows))
+        servers = dict.fromkeys(row.server for row in measured if row.workload == workload)
+        for server in servers:
+            own = [row for row in measured if (row.workload, row.server) == (workload, server)]
+            to = workload, YARDSTICK
+            ratios = [_shown(ratio(measured, (workload, server), to, what)) for what in COMPARED]
+            shown.add_row(str(workload), server, *_cells(own), *ratios)
         shown.add_section()
     return shown
 
 
 def own_table(measured: list[Measurement]) -> Table:
-    """Return how kvnode compares with itself: medians of the ratios within each round."""
-    shown = Table(OWN, "workload")
-    for title in ("ops/s", "p99"):
-        shown.add_column(f"{title}, ratio", justify="right")
-    own = [measurement for measurement in measured if measurement.server == OWN]
+    """Return how kvnode compares with itself."""
+    shown = Table(OWN, "workload", *(f"{title}, ratio" for title in COMPARED.values()))
     for title, what, base in BASES:
-        for workload in dict.fromkeys(row.workload for row in own):
-            if any(getattr(workload, name) != number for name, number in what.items()):
-                continue
-            usual = msgspec.structs.replace(workload, **base)
-            pairs = [
-                (row.seen, other.seen)
-                for row in own
-                for other in own
-                if row.round == other.round and row.workload == workload and other.workload == usual
-            ]
-            ratios = [_ratio([(mine.rate, other.rate) for mine, other in pairs])]
-            ratios.append(_ratio([(mine.p99_us, other.p99_us) for mine, other in pairs]))
-            shown.add_row(title, str(workload), *ratios)
+        for workload in dict.fromkeys(row.workload for row in measured):
+            if all(getattr(workload, name) == number for name, number in what.items()):
+                usual = msgspec.structs.replace(workload, **base), OWN
+                ratios = [ratio(measured, (workload, OWN), usual, figure) for figure in COMPARED]
+                if None not in ratios:
+                    shown.add_row(title, str(workload), *map(_shown, ratios))
     return shown
 
 
-def _cells(own: list[Measurement], rows: list[Measurement]) -> list[str]:
-    cells = [f"{median(row.seen.rate for row in own):,.0f}"]
-    cells += [
-        f"{median(getattr(row.seen, name) for row in own) / 1000:.2f}"
-        for name in ("p50_us", "p99_us", "p999_us")
+def _cells(own: list[Measurement]) -> list[str]:
+    seen = [row.seen for row in own]
+    latencies = [median(getattr(it, name) for it in seen) for name in ("p50_us", "p99_us", "p999_us")]
+    return [
+        f"{median(it.rate for it in seen):,.0f}",
+        *(f"{micros / 1000:.2f}" for micros in latencies),
+        f"{median(row.cpu_s for row in own) * 1e6:.0f}",
+        f"{median(it.client_cpu_s / max(1, it.succeeded) for it in seen) * 1e6:.0f}",
+        f"{median(row.flushes for row in own):.2f}",
+        f"{sum(it.failed for it in seen):,}",
     ]
-    cells.append(f"{median(row.cpu_s for row in own) * 1e6:.0f}")
-    cells.append(f"{median(row.seen.client_cpu_s / max(1, row.seen.succeeded) for row in own) * 1e6:.0f}")
-    cells.append(f"{median(row.flushes for row in own):.2f}")
-    cells.append(f"{sum(row.seen.failed for row in own):,}")
-    yardstick = {row.round: row.seen for row in rows if row.server == YARDSTICK}
-    pairs = [(row.seen, yardstick[row.round]) for row in own if row.round in yardstick]
-    cells.append(_ratio([(mine.rate, theirs.rate) for mine, theirs in pairs]))
-    cells.append(_ratio([(mine.p99_us, theirs.p99_us) for mine, theirs in pairs]))
-    return cells
 
 
-def _ratio(pairs: list[tuple[float, float]]) -> str:
-    ratios = [mine / theirs for mine, theirs in pairs if theirs]
-    return f"{median(ratios):.2f}" if ratios else "-"
+def _shown(figure: float | None) -> str:
+    return "-" if figure is None else f"{figure:.2f}"
