@@ -171,6 +171,6 @@ class Peers:
             return
         peer.live = False
         peer.gone_ms = self._ctx.now_ms if peer.hello is None else peer.heard_ms
-        self._ctx.outbox.note("peer_suspected", peer=peer.worker, linked=peer.hello is not None)
+        self._ctx.outbox.note("peer_lost" if peer.hello is None else "peer_suspected", peer=peer.worker)
         for watcher in self._watchers:
             watcher.peer_lost(peer.worker)
