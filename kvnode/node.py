@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
 from importlib import metadata
@@ -162,6 +163,15 @@ def _open_store(
     )
 
 
+def _spare_collector() -> None:
+    """Take all that was loaded so far out of the garbage collector's sight.
+
+    Modules and a million keys stay for good; to look through them took 45 ms, with everything waiting.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 async def _worker(config: WorkerConfig, logs: LogBuffer) -> None:
     ending = Ending()
     host: WorkerHost | None = None
@@ -179,6 +189,7 @@ async def _worker(config: WorkerConfig, logs: LogBuffer) -> None:
         release = metadata.version("kvnode")
         host = WorkerHost(config, store, logs, release=release, failed=ending.failed)
         store.start()
+        _spare_collector()
         async with _watchdog():
             await _serve_worker(config, host, ending)
     finally:

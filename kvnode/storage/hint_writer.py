@@ -24,8 +24,9 @@ from kvnode.storage.segment import TEMPORARY, Segment, hint_name, read_lines
 HINT_FORMAT = 2
 """The version of the hint files' own format; one of another is made anew."""
 
-_STEP_BYTES = 1 << 16
-_BLOCK_RECORDS = 256
+_STEP_BYTES = 1 << 14
+_SYNC_BYTES = 1 << 20
+_BLOCK_RECORDS = 128
 _MOST_RECORDS = 1 << 16
 
 
@@ -40,6 +41,7 @@ class HintWriter:
         self._blocks: dict[int, tuple[list[str], list[bytes]]] = {}
         self._records = 0
         self._size = 0
+        self._synced = 0
         self._sum = 0
 
     def add(self, partition: int, key: str, packed: bytes) -> None:
@@ -100,8 +102,7 @@ class HintWriter:
             x=sums,
         )
         self._lines.append(encode_struct(block))
-        if len(self._lines) * _BLOCK_RECORDS > _STEP_BYTES:
-            self._flush()
+        self._flush()
 
     def _flush(self) -> int:
         """Write what has gathered; return how much that was."""
@@ -110,6 +111,9 @@ class HintWriter:
         self._size += len(data)
         self._sum = crc32(data, self._sum)
         self._lines = []
+        if self._size - self._synced >= _SYNC_BYTES:
+            self._file.sync()
+            self._synced = self._size
         return len(data)
 
 

@@ -18,7 +18,7 @@ from kvnode.storage.lines import FORMAT, MAX_LINE_BYTES, HeaderLine, Line, LineE
 TEMPORARY = ".tmp"
 DAMAGED = ".damaged"
 _NAME = re.compile(r"log-(\d{8,})\.(jsonl|hint|jsonl\.damaged)")
-_READ_BYTES = 1 << 20
+_READ_BYTES = 1 << 18
 
 
 def segment_name(number: int) -> str:
