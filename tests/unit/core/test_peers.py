@@ -37,7 +37,7 @@ def test_a_broken_link_counts_at_once(ctx: Context, peers: Peers) -> None:
 
 
 def test_a_peer_vouches_by_what_it_has_said_since(ctx: Context, peers: Peers) -> None:
-    """That another hears a lost peer counts if it was said after that one was heard here, or its link broke."""
+    """That it hears a lost peer counts if it said so after that one was heard last, or its link broke."""
     ctx.now_ms = 1000
     peers.answered(2, _reply(sees=(1, 3)))
     peers.link_down(3)
