@@ -94,6 +94,23 @@ def test_refused_configuration_ends_with_78_and_is_not_tried_again(cluster: Clus
         cluster.run(host, f"cp -a /root/kept {config} && systemctl reset-failed {host.unit}")
 
 
+def test_unusable_storage_ends_with_74_and_is_not_tried_again(cluster: Cluster) -> None:
+    """A data folder that cannot be trusted makes the unit fail once, and the journal names the file."""
+    host = WORKERS[2]
+    identity = f"/var/lib/kvnode/worker-{host.worker}/identity.json"
+    spoil = f"cp -a {identity} /root/identity && sed -i 's/.\"worker\"/X/' {identity}"
+    cluster.run(host, f"systemctl stop {host.unit} && {spoil} && (systemctl start {host.unit} || true)")
+    try:
+        show = f"systemctl show --property=ActiveState,ExecMainStatus,NRestarts {host.unit}"
+        until(lambda: "ActiveState=failed" in cluster.run(host, show), 20, "the unit to fail")
+        assert "ExecMainStatus=74" in cluster.run(host, show)
+        assert "NRestarts=0" in cluster.run(host, show)
+        said = cluster.run(host, f"journalctl --no-pager --output=cat --unit={host.unit} --since=-1min")
+        assert "identity.json" in said
+    finally:
+        cluster.run(host, f"cp -a /root/identity {identity} && systemctl reset-failed {host.unit}")
+
+
 def test_killed_process_is_started_again(cluster: Cluster) -> None:
     """A worker that died of SIGKILL is started again, and catches up by itself."""
     host = WORKERS[2]
