@@ -5,10 +5,12 @@ whole there, after changes, and from time to time. A repair is an ordinary accep
 leader's ballot. What is still on its way in a lane differs too, so a key counts as behind only when
 it has differed twice in a row with the same record, and a follower as whole though some differ for
 the first time: unless it has lost something since the last look, which may then be one of them.
+Repairs are begun a few at a time, so that what clients ask for goes first.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from typing import NamedTuple
 
 from kvnode.core.calls import Calls
@@ -23,7 +25,7 @@ from kvnode.core.peers import Peers
 from kvnode.core.versions import Ballot, Version
 
 AT_ONCE = 32
-REPAIRS_AT_ONCE = 2000
+REPAIRS_A_TICK = 30
 LANE_ROOM = 1000
 IDLE_ROUNDS = 4
 
@@ -43,6 +45,15 @@ class Check:
         self.root: int | None = None
         self.suspects: dict[str, Rank | None] = {}
         self.under_way = False
+
+
+class Repairs(NamedTuple):
+    """Keys that a comparison found behind at a follower. It is under way until all are repaired."""
+
+    check: Check
+    leadership: Leadership
+    worker: int
+    keys: list[str]
 
 
 class Progress(NamedTuple):
@@ -75,6 +86,7 @@ class AntiEntropy:
         self._checks: dict[tuple[int, int], Check] = {}
         self._untold: dict[int, set[int]] = {peer.worker: set() for peer in peers}
         self._under_way = 0
+        self._repairs: deque[Repairs] = deque()
         self._ticked_ms = 0
         self.repaired = {peer.worker: 0 for peer in peers}
 
@@ -118,12 +130,13 @@ class AntiEntropy:
             leadership.followers.lost(worker)
 
     def tick(self) -> None:
-        """Start the comparisons that are due; looked for as often as hearts beat."""
+        """Repair a little; start the comparisons that are due, looked for as often as hearts beat."""
+        if self._ctx.journal.full:
+            return
+        self._repair_some()
         if self._ctx.now_ms - self._ticked_ms < self._ctx.timing.heartbeat_ms:
             return
         self._ticked_ms = self._ctx.now_ms
-        if self._ctx.journal.full:
-            return
         for partition, leadership in self._leaders.led.items():
             if not leadership.settled or leadership.closing:
                 continue
@@ -173,10 +186,10 @@ class AntiEntropy:
     def _compared(
         self, check: Check, leadership: Leadership, root: int, worker: int, keys: list[str] | None
     ) -> None:
-        check.under_way = False
         self._under_way -= 1
         check.checked_ms = check.looked_ms = self._ctx.now_ms
         if keys is None or leadership.ended:
+            check.under_way = False
             return
         first_pass = check.root is None
         check.root = root
@@ -195,12 +208,30 @@ class AntiEntropy:
             self._ctx.outbox.note(
                 "partition_repaired", partition=leadership.partition, peer=worker, keys=len(behind)
             )
-        for key in behind[:REPAIRS_AT_ONCE]:
-            leadership.repair(key, worker)
-            self.repaired[worker] += 1
+            self._repairs.append(Repairs(check, leadership, worker, behind))
+        else:
+            check.under_way = False
         check.suspects = {key: self._rank(leadership.partition, key) for key in keys}
         if not lost and (not keys or not (first_pass or behind)) and leadership.followers.agreed(worker):
             self._untold[worker].add(leadership.partition)
+
+    def _repair_some(self) -> None:
+        """Repair some of what was found, as long as the followers' lanes have room."""
+        left = REPAIRS_A_TICK
+        for _ in range(len(self._repairs)):
+            check, leadership, worker, keys = self._repairs[0]
+            if leadership.ended or not self._peers.live(worker):
+                keys.clear()
+            while keys and left and self._copies.waiting(worker)[0] <= LANE_ROOM:
+                leadership.repair(keys.pop(), worker)
+                self.repaired[worker] += 1
+                left -= 1
+            if keys:
+                self._repairs.rotate(-1)
+            else:
+                self._repairs.popleft()
+                check.under_way = False
+                check.checked_ms = check.looked_ms = self._ctx.now_ms
 
     def _rank(self, partition: int, key: str) -> Rank | None:
         entry = self._ctx.journal.entry(partition, key)

@@ -21,25 +21,33 @@ from kvnode.core.formation import Formation
 from kvnode.core.messages import Reply, Sync, SyncReply
 from kvnode.core.peers import Peers
 from kvnode.core.records import Record
+from kvnode.core.throttle import Throttle
 from kvnode.core.versions import NO_BALLOT, NO_VERSION
 from kvnode.errors import NoSpaceError
 
 AT_ONCE = 8
+RECORDS_PER_S = 5000
+"""How fast records are copied, over all partitions: what clients ask of the other replicas goes first."""
+
+RECORD_BYTES = 4096
+"""A record counts as one more for each so many bytes of its value."""
 
 
 class Copying:
     """One partition being copied: from whom it is whole already, and which keys they hold.
 
-    ``losses`` is the journal's count when it began: records lost since may be missing from the copy.
+    ``reached``: after which key to go on with the copy of one process, while that lives. ``losses``
+    is the journal's count when it began: records lost since may be missing from the copy.
     """
 
-    __slots__ = ("asked", "complete", "losses", "seen")
+    __slots__ = ("asked", "complete", "losses", "reached", "seen")
 
     def __init__(self, losses: int) -> None:
         self.losses = losses
         self.complete: set[int] = set()
         self.seen: set[str] = set()
         self.asked: int = 0
+        self.reached: tuple[str, str] = ("", "")
 
 
 class Rebuild:
@@ -52,6 +60,7 @@ class Rebuild:
         self._formation = formation
         self._copying: dict[int, Copying] = {}
         self._todo: set[int] | None = None
+        self._throttle = Throttle(RECORDS_PER_S)
 
     @property
     def remaining(self) -> int:
@@ -94,44 +103,53 @@ class Rebuild:
         if not missing:
             self._finish(partition, copying)
             return
+        if not self._throttle.is_open(self._ctx.now_ms):
+            return
         for worker in sorted(missing):
             if self._peers.live(worker):
                 copying.asked = worker
-                self._ask(partition, copying, worker, "")
+                self._ask(partition, copying, worker)
                 return
 
-    def _ask(self, partition: int, copying: Copying, worker: int, after: str) -> None:
+    def _ask(self, partition: int, copying: Copying, worker: int) -> None:
+        process, after = copying.reached
         incarnation = self._formation.identity.incarnation
         number = self._ctx.number()
-        message = Sync(number, partition, NO_BALLOT, [], after, incarnation)
+        again = after if process == self._process(worker) else ""
+        message = Sync(number, partition, NO_BALLOT, [], again, incarnation)
         self._calls.ask(worker, message, partial(self._page, partition, copying))
 
     def _page(self, partition: int, copying: Copying, worker: int, reply: Reply | None) -> None:
         if self._copying.get(partition) is not copying:
             return
+        copying.asked = 0
+        copying.reached = ("", "")
         if not isinstance(reply, SyncReply) or reply.refused is not None or self._ctx.journal.full:
-            copying.asked = 0
             return
         hello = self._peers[worker].hello
         try:
             if hello is not None:
                 self._formation.note_incarnation(worker, hello.incarnation)
         except NoSpaceError:
-            copying.asked = 0
             return
         self._take(partition, copying, reply)
         if reply.more and reply.records:
-            self._ask(partition, copying, worker, reply.records[-1].key)
+            copying.reached = (self._process(worker), reply.records[-1].key)
         else:
-            copying.asked = 0
             copying.complete.add(worker)
-            self._next(partition, copying)
+        self._next(partition, copying)
+
+    def _process(self, worker: int) -> str:
+        hello = self._peers[worker].hello
+        return "" if hello is None else hello.process
 
     def _take(self, partition: int, copying: Copying, reply: SyncReply) -> None:
         journal = self._ctx.journal
         if reply.promised > journal.promised(partition):
             journal.promise(partition, reply.promised)
         self._ctx.raise_floor(partition, reply.floor, reply.forgotten)
+        sizes = sum(len(record.value or b"") for record in reply.records)
+        self._throttle.spend(len(reply.records) + sizes / RECORD_BYTES, self._ctx.now_ms)
         for record in reply.records:
             copying.seen.add(record.key)
             entry = journal.entry(partition, record.key)

@@ -34,7 +34,8 @@ from kvnode.core.versions import NO_BALLOT, Ballot
 from kvnode.errors import DamageError
 
 COMPARE_PAGE = 2000
-COPY_PAGE_BYTES = 2 * 1024 * 1024
+COPY_PAGE_BYTES = 1024 * 1024
+COPY_PAGE_RECORDS = 200
 
 
 class PromiseWatcher(Protocol):
@@ -208,7 +209,7 @@ class Replica:
             record = load(self._ctx, partition, key)
             if record is None:
                 continue
-            if size > COPY_PAGE_BYTES:
+            if size > COPY_PAGE_BYTES or len(records) == COPY_PAGE_RECORDS:
                 return records, True
             records.append(record)
             size += len(record.value or b"") + len(key) + 100

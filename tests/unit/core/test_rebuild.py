@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from kvnode.core import rebuild, replica
+from kvnode.core.messages import Request, Sync
 from kvnode.core.operations import Kind, Operation, Status
 from tests.simulation.cluster import SimCluster, formed
 
@@ -172,3 +174,47 @@ def test_two_wiped_disks_turn_no_data_into_absence(cluster: SimCluster) -> None:
     for worker in cluster.numbers:
         assert cluster.get(worker, key).status is Status.UNAVAILABLE
         assert cluster.put(worker, key, b"2").status is Status.NOT_STORED
+
+
+def test_a_copy_is_slow_on_purpose_and_goes_on_where_it_was(
+    cluster: SimCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes as long as its records at the rate, and asks for every page once."""
+    monkeypatch.setattr(replica, "COPY_PAGE_RECORDS", 3)
+    monkeypatch.setattr(rebuild, "RECORDS_PER_S", 20)
+    sent = cluster.network.watch()
+    replace_disk(cluster, 2)
+    began_ms = cluster.now_ms
+    cluster.until(lambda: pages(sent, 2), 2000)
+    cluster.until(lambda: not cluster.workers[2].machine.rebuild.remaining, 60_000)
+    took_ms = cluster.now_ms - began_ms
+    held = sum(2 in cluster.replicas(key) for key in KEYS)
+    assert 2 * held * 1000 / 20 - 1000 < took_ms < 2 * held * 1000 / 20 + 2000
+    asked = pages(sent, 2)
+    assert len(asked) == len(set(asked)) > 2 * held / 3
+    cluster.until(lambda: cluster.healthy() and cluster.converged())
+
+
+def test_a_copy_begins_anew_at_a_source_that_has_restarted(
+    cluster: SimCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the earlier process had noted of the disk may be lost: the first page has it noted again."""
+    monkeypatch.setattr(replica, "COPY_PAGE_RECORDS", 3)
+    monkeypatch.setattr(rebuild, "RECORDS_PER_S", 20)
+    sent = cluster.network.watch()
+    replace_disk(cluster, 2)
+    cluster.until(lambda: any(after for _, _, after in pages(sent, 2)), 10_000)
+    source, partition, _ = next(page for page in pages(sent, 2) if page[2])
+    cluster.restart(source)
+    cluster.until(lambda: not cluster.workers[2].machine.rebuild.remaining, 60_000)
+    assert pages(sent, 2).count((source, partition, "")) == 2
+    cluster.until(lambda: cluster.healthy() and cluster.converged())
+
+
+def pages(sent: list[tuple[int, int, Request]], worker: int) -> list[tuple[int, int, str]]:
+    """Return the pages that a rebuilt worker has asked for: of whom, of which partition, after which key."""
+    return [
+        (to, message.partition, message.after)
+        for by, to, message in sent
+        if by == worker and isinstance(message, Sync) and message.incarnation
+    ]
