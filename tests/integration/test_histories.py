@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from signal import SIGCONT, SIGSTOP
@@ -11,8 +12,9 @@ from typing import Self
 import pytest_asyncio
 
 from kvnode.verify.checker import check
+from kvnode.verify.history import read_history
 from kvnode.verify.workload import Plan, Workload
-from tests.support.cluster import Cluster
+from tests.support.cluster import CONTROLLER, Cluster
 from tests.support.waiting import eventually
 
 CLIENTS = 16
@@ -106,6 +108,30 @@ async def test_frozen_past_the_detector_and_thawed(watched: Watched) -> None:
         cluster.signal(worker, SIGCONT)
         await watched.answers(100)
         await cluster.wait_ready([*others, worker])
+
+
+async def test_the_command_judges_a_cluster_while_it_is_broken(cluster: Cluster, tmp_path: Path) -> None:
+    """`kvnode verify` finds the workers, works while one is killed, judges, and leaves no key behind."""
+    url, history = f"http://127.0.0.1:{cluster.node(CONTROLLER).rest_port}", tmp_path / "history.jsonl"
+    arguments = ("verify", "--url", url, "--seconds", "6", "--clients", "8", "--history", str(history))
+    command = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "kvnode", *arguments, stdout=asyncio.subprocess.PIPE
+    )
+
+    async def at_work() -> bool:
+        return bool(await cluster.stored(1))
+
+    await eventually(at_work, 20)
+    cluster.kill(2)
+    cluster.start(2)
+    said, _ = await asyncio.wait_for(command.communicate(), 60)
+    assert command.returncode == 0, said.decode()
+    for word in ("linearizable", "answered", "longest time without success", "p99"):
+        assert word in said.decode()
+    with history.open("rb") as file:
+        assert check(list(read_history(file))).linearizable
+    await cluster.wait_ready()
+    assert not await cluster.stored(1)
 
 
 async def test_two_processes_on_one_folder(cluster: Cluster, tmp_path: Path) -> None:
