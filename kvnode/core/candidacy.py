@@ -23,6 +23,7 @@ class Candidacy:
         self._leaderless_ms: dict[int, int] = {}
         self._not_before_ms: dict[int, int] = {}
         self._refused: dict[int, int] = {}
+        self._copied: set[int] = set()
 
     def may_lead(self, worker: int) -> bool:
         """Whether a worker is live, votes, has disk space and does not drain."""
@@ -68,10 +69,15 @@ class Candidacy:
         )
 
     def _is_our_turn(self, partition: int) -> bool:
-        """Whether no live worker is placed before us, or each such one has had its time to lead."""
+        """Whether no live worker is placed before us, or each such one has had its time to lead.
+
+        Who has only just copied a partition stands behind all others: it would have to settle every key.
+        """
         now, patience_ms = self._ctx.now_ms, 0
         for worker in self._ctx.ring.preference_list(partition):
             if worker == self._ctx.worker:
+                if partition in self._copied:
+                    continue
                 break
             if self.may_lead(worker):
                 patience_ms += 2 * self._ctx.timing.suspect_ms
@@ -79,6 +85,14 @@ class Candidacy:
         return not self.draining and waited_ms >= patience_ms
 
     # --- what has happened ------------------------------------------------------------------------
+
+    def copied(self, partition: int) -> None:
+        """Note that what is held of a partition has been copied, and does not stand yet."""
+        self._copied.add(partition)
+
+    def whole_again(self, partition: int) -> None:
+        """Note that a partition's leader has found everything to stand here."""
+        self._copied.discard(partition)
 
     def leader_seen(self, partition: int) -> None:
         """Note that somebody leads or stands."""

@@ -16,6 +16,8 @@ from kvnode.core.peers import Peers
 from kvnode.core.versions import Ballot, Version
 
 SETTLING_AT_ONCE = 64
+"""So many keys are settled at a time, in all partitions that were taken over: one in each at the least, for
+some may wait long for a majority. What clients ask for is not counted."""
 
 Overtaken = Callable[[Refusal, int], None]
 
@@ -101,6 +103,15 @@ class Comparison:
         self.lags = reply.floor < journal.floor(partition) or reply.forgotten < journal.forgotten(partition)
 
 
+class Turns:
+    """How many keys all settlings of a worker have under way."""
+
+    __slots__ = ("taken",)
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+
 class Settling:
     """Settles a newly led partition: compares it with enough replicas, then settles what differs.
 
@@ -115,10 +126,12 @@ class Settling:
         peers: Peers,
         leadership: Leadership,
         overtaken: Overtaken,
+        turns: Turns,
     ) -> None:
         self._ctx = ctx
         self._calls = calls
         self._peers = peers
+        self._turns = turns
         self._leadership = leadership
         self._overtaken = overtaken
         self._compared: set[int] = set()
@@ -142,7 +155,9 @@ class Settling:
     def go_on(self) -> None:
         """Take the next step, if none is under way: also called from time to time."""
         leadership = self._leadership
-        if leadership.ended or leadership.settled or self._comparing or self._under_way:
+        if self._todo and not self._feeding:
+            self._feed()
+        if leadership.ended or leadership.settled or self._comparing or self._under_way or self._todo:
             return
         if len(self._compared) >= self._ctx.quorum - 1:
             leadership.settled_whole()
@@ -169,14 +184,27 @@ class Settling:
         self._ctx.durability.after_all(durable)
 
     def _feed(self) -> None:
+        if self._leadership.ended:
+            return
         self._feeding = True
-        while self._todo and self._under_way < SETTLING_AT_ONCE:
+        while self._todo and (not self._under_way or self._turns.taken < SETTLING_AT_ONCE):
             self._under_way += 1
+            self._turns.taken += 1
             self._leadership.settle(self._todo.pop(), self._one_done)
         self._feeding = False
-        self.go_on()
+        if not self._todo:
+            self.go_on()
 
     def _one_done(self) -> None:
+        if self._leadership.ended:
+            return
         self._under_way -= 1
+        self._turns.taken -= 1
         if not self._feeding:
             self._feed()
+
+    def end(self) -> None:
+        """Give its turns to others: the leadership has ended, and nothing of it will be done."""
+        self._turns.taken -= self._under_way
+        self._under_way = 0
+        self._todo.clear()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from kvnode.core.calls import Calls
 from kvnode.core.candidacy import Candidacy
-from kvnode.core.comparison import Settling
+from kvnode.core.comparison import Settling, Turns
 from kvnode.core.confirmations import Confirmations
 from kvnode.core.context import Context
 from kvnode.core.copies import Copies
@@ -39,6 +39,7 @@ class Leaders:
         self._elections = Elections(ctx, calls, self)
         self._hand_overs = HandOvers(ctx, peers, calls, self._candidacy, self.led, self._release)
         self._settlings: dict[int, Settling] = {}
+        self._turns = Turns()
         self._leader: dict[int, Ballot] = {}
         self._highest: dict[int, int] = {}
         self._doubted: set[int] = set()
@@ -75,6 +76,7 @@ class Leaders:
         for partition in partitions:
             if self.leader_of(partition) in (0, worker):
                 self.whole.add(partition)
+                self._candidacy.whole_again(partition)
 
     # --- coming to lead ---------------------------------------------------------------------------
 
@@ -123,7 +125,7 @@ class Leaders:
         self.led[partition] = leadership
         self._leader[partition] = election.ballot
         self.changes += 1
-        settling = Settling(self._ctx, self._calls, self._peers, leadership, self.overtaken)
+        settling = Settling(self._ctx, self._calls, self._peers, leadership, self.overtaken, self._turns)
         self._settlings[partition] = settling
         settling.start(election.promises)
         for pending in election.parked:
@@ -177,7 +179,9 @@ class Leaders:
 
     def _dismiss(self, partition: int) -> Leadership | None:
         leadership = self.led.pop(partition, None)
-        self._settlings.pop(partition, None)
+        settling = self._settlings.pop(partition, None)
+        if settling is not None:
+            settling.end()
         if leadership is not None and leadership.settled:
             self.whole.add(partition)
         return leadership
@@ -208,6 +212,10 @@ class Leaders:
             self._leader.pop(partition, None)
             self._candidacy.leader_lost(partition)
             self._consider(partition)
+
+    def rebuilt(self, partition: int) -> None:
+        """Vote in a partition again: what was copied does not stand yet, so others had better lead it."""
+        self._candidacy.copied(partition)
 
     def forget_votes(self, worker: int, partition: int | None = None) -> None:
         """Discount what a worker that has lost data knew, in one partition or in all."""

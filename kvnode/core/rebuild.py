@@ -11,6 +11,7 @@ everywhere, and it is deleted here too.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import msgspec
@@ -51,13 +52,21 @@ class Copying:
 
 
 class Rebuild:
-    """Copies all partitions without a vote, a few at a time."""
+    """Copies all partitions without a vote, a few at a time. ``rebuilt`` is told of each that has one."""
 
-    def __init__(self, ctx: Context, peers: Peers, calls: Calls, formation: Formation) -> None:
+    def __init__(
+        self,
+        ctx: Context,
+        peers: Peers,
+        calls: Calls,
+        formation: Formation,
+        rebuilt: Callable[[int], None],
+    ) -> None:
         self._ctx = ctx
         self._peers = peers
         self._calls = calls
         self._formation = formation
+        self._rebuilt = rebuilt
         self._copying: dict[int, Copying] = {}
         self._todo: set[int] | None = None
         self._throttle = Throttle(RECORDS_PER_S)
@@ -165,6 +174,7 @@ class Rebuild:
             journal.clear_voting(partition)
             self.restart(partition)
             return
+        self._rebuilt(partition)
         self._ctx.outbox.note("partition_rebuilt", partition=partition, remaining=self.remaining)
 
     def _delete_forgotten(self, partition: int, seen: set[str]) -> None:

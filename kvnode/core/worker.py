@@ -96,7 +96,7 @@ class WorkerMachine:
             ctx, self.peers, self.calls, self.copies, self.leaders, self.forgetting
         )
         self.formation = Formation(ctx, self.peers, self.calls, storage, new_cluster_id)
-        self.rebuild = Rebuild(ctx, self.peers, self.calls, self.formation)
+        self.rebuild = Rebuild(ctx, self.peers, self.calls, self.formation, self.leaders.rebuilt)
         self.heartbeats = Heartbeats(
             ctx, self.peers, self.coordinator, self.leaders, self.anti_entropy, self.rebuild
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kvnode.core import rebuild, replica
+from kvnode.core import comparison, rebuild, replica
 from kvnode.core.messages import Request, Sync
 from kvnode.core.operations import Kind, Operation, Status
 from tests.simulation.cluster import SimCluster, formed
@@ -218,3 +218,36 @@ def pages(sent: list[tuple[int, int, Request]], worker: int) -> list[tuple[int, 
         for by, to, message in sent
         if by == worker and isinstance(message, Sync) and message.incarnation
     ]
+
+
+def test_who_has_only_copied_a_partition_stands_behind_the_others(cluster: SimCluster) -> None:
+    """What was copied does not stand: until it does the lead is left to those who hold it whole."""
+    key = cluster.key(primary=1)
+    partition = cluster.ring.partition(key)
+    leaders = cluster.workers[1].machine.leaders
+    leaders.rebuilt(partition)
+    assert not leaders._candidacy.may_stand(partition)
+    leaders.agreed(1, [partition])
+    assert leaders._candidacy.may_stand(partition)
+
+
+def test_a_leader_that_has_copied_everything_settles_a_few_keys_at_a_time() -> None:
+    """However many keys differ, in however many partitions: few are asked for at once, and all are settled."""
+    cluster = SimCluster(workers=3, partitions=2)
+    cluster.until(cluster.healthy)
+    for number in range(300):
+        cluster.put(1, f"many-{number}", b"1")
+    replace_disk(cluster, 3)
+    leaders = cluster.workers[3].machine.leaders
+    cluster.until(lambda: not cluster.workers[3].machine.rebuild.remaining)
+    cluster.workers[3].take(leaders.asked_to_lead, [0, 1])
+    most = 0
+
+    def settled() -> bool:
+        nonlocal most
+        most = max(most, sum(len(lead._slots) for lead in leaders.led.values()))
+        return len(leaders.led) == 2 and all(lead.settled for lead in leaders.led.values())
+
+    cluster.until(settled, 20_000)
+    assert 2 <= most <= comparison.SETTLING_AT_ONCE + 2
+    cluster.until(lambda: cluster.healthy() and cluster.converged())
