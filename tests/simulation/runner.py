@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from logging import CRITICAL
 from multiprocessing import get_context
+from signal import SIG_IGN, SIGINT, signal
 
 import msgspec
 import structlog
@@ -58,6 +59,12 @@ def silence() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(CRITICAL))
 
 
+def _begin() -> None:
+    """Prepare a process of the pool: Ctrl-C is for the parent."""
+    signal(SIGINT, SIG_IGN)
+    silence()
+
+
 def simulate(seeds: Sequence[int]) -> Figures:
     """Live through some seeds, one after the other."""
     figures = Figures(seeds=len(seeds))
@@ -76,7 +83,10 @@ def simulate(seeds: Sequence[int]) -> Figures:
 
 
 def simulate_many(first: int, count: int, jobs: int, console: Console) -> Figures:
-    """Live through many seeds in ``jobs`` processes, with a progress bar; tell failures as they come."""
+    """Live through many seeds in ``jobs`` processes, with a progress bar; tell failures as they come.
+
+    Interrupted from the keyboard it returns what was done until then.
+    """
     chunks = [range(start, min(start + CHUNK, first + count)) for start in range(first, first + count, CHUNK)]
     columns = (
         "seeds",
@@ -88,16 +98,19 @@ def simulate_many(first: int, count: int, jobs: int, console: Console) -> Figure
     total = Figures()
     began = time.monotonic()
     with (
-        ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=silence) as pool,
+        ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_begin) as pool,
         Progress(*columns, console=console) as progress,
     ):
         task = progress.add_task("", total=count, failed=0)
-        for done in as_completed([pool.submit(simulate, chunk) for chunk in chunks]):
-            figures = done.result()
-            total.add(figures)
-            for failure in figures.failures:
-                console.print(f"seed {failure.seed}: {failure.error}", markup=False, soft_wrap=True)
-            progress.update(task, advance=figures.seeds, failed=len(total.failures))
+        try:
+            for done in as_completed([pool.submit(simulate, chunk) for chunk in chunks]):
+                figures = done.result()
+                total.add(figures)
+                for failure in figures.failures:
+                    console.print(f"seed {failure.seed}: {failure.error}", markup=False, soft_wrap=True)
+                progress.update(task, advance=figures.seeds, failed=len(total.failures))
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
     total.elapsed_s = time.monotonic() - began
     total.failures.sort(key=lambda failure: failure.seed)
     return total

@@ -232,7 +232,7 @@ def test_who_has_only_copied_a_partition_stands_behind_the_others(cluster: SimCl
 
 
 def test_a_leader_that_has_copied_everything_settles_a_few_keys_at_a_time() -> None:
-    """However many keys differ, in however many partitions: few are asked for at once, and all are settled."""
+    """However many keys differ in however many partitions, few are asked for at once; all are settled."""
     cluster = SimCluster(workers=3, partitions=2)
     cluster.until(cluster.healthy)
     for number in range(300):
