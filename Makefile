@@ -98,8 +98,9 @@ hosts: packages .venv/.dev .venv/.kvnode $(DASHBOARD) ## boot five systemd hosts
 hosts-down: .venv/.dev ## remove the hosts
 	$(BIN)/python -m tests.hosts.machines down
 
-soak: packages .venv/.dev .venv/.kvnode $(DASHBOARD) steady ## SECONDS=600 of steady load, then as many of random faults on five hosts (SEED=)
+soak: packages .venv/.dev .venv/.kvnode $(DASHBOARD) ## SECONDS=600 of random faults on five hosts (SEED=), then as many of steady load
 	@$(BIN)/python -m tests.hosts.soak --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+	@$(MAKE) --no-print-directory steady
 
 steady: bench-packages .venv/.dev .venv/.kvnode ## SECONDS=600 of steady load: do merges show in p99, does memory grow?
 	@$(BIN)/python -m tests.bench.steady --seconds $(SECONDS)
