@@ -22,10 +22,12 @@ from kvnode.core.leaders import Leaders
 from kvnode.core.leadership import Leadership
 from kvnode.core.messages import AcceptItem
 from kvnode.core.peers import Peers
+from kvnode.core.throttle import Throttle
 from kvnode.core.versions import Ballot, Version
 
 AT_ONCE = 32
-REPAIRS_A_TICK = 30
+REPAIRS_AT_ONCE = 15
+REPAIRS_PER_S = 1500
 LANE_ROOM = 1000
 IDLE_ROUNDS = 4
 
@@ -87,6 +89,7 @@ class AntiEntropy:
         self._untold: dict[int, set[int]] = {peer.worker: set() for peer in peers}
         self._under_way = 0
         self._repairs: deque[Repairs] = deque()
+        self._throttle = Throttle(REPAIRS_PER_S)
         self._ticked_ms = 0
         self.repaired = {peer.worker: 0 for peer in peers}
 
@@ -217,7 +220,9 @@ class AntiEntropy:
 
     def _repair_some(self) -> None:
         """Repair some of what was found, as long as the followers' lanes have room."""
-        left = REPAIRS_A_TICK
+        if not self._throttle.is_open(self._ctx.now_ms):
+            return
+        left = REPAIRS_AT_ONCE
         for _ in range(len(self._repairs)):
             check, leadership, worker, keys = self._repairs[0]
             if leadership.ended or not self._peers.live(worker):
@@ -232,6 +237,7 @@ class AntiEntropy:
                 self._repairs.popleft()
                 check.under_way = False
                 check.checked_ms = check.looked_ms = self._ctx.now_ms
+        self._throttle.spend(REPAIRS_AT_ONCE - left, self._ctx.now_ms)
 
     def _rank(self, partition: int, key: str) -> Rank | None:
         entry = self._ctx.journal.entry(partition, key)
