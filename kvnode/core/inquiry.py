@@ -50,13 +50,14 @@ class Inquiry:
     when a new tombstone must be, or with None when what stands here is committed.
     """
 
-    __slots__ = ("_asked_ms", "_asking", "_done", "_found", "_key", "_states")
+    __slots__ = ("_asked", "_asked_ms", "_asking", "_done", "_found", "_key", "_states")
 
     def __init__(self, asking: Asking, key: str, found: Callable[[Inquiry, Again], None]) -> None:
         self._asking = asking
         self._key = key
         self._found = found
         self._states: dict[int, State] = {}
+        self._asked: set[int] = set()
         self._asked_ms = 0
         self._done = False
 
@@ -67,7 +68,7 @@ class Inquiry:
             self._ask()
 
     def go_on(self) -> None:
-        """Ask again who has not answered for a while."""
+        """Ask again who could not answer; a question under way is not repeated."""
         ctx = self._asking.ctx
         if ctx.now_ms - self._asked_ms >= ctx.timing.ask_again_ms:
             self._ask()
@@ -80,7 +81,8 @@ class Inquiry:
         asking = self._asking
         self._asked_ms = asking.ctx.now_ms
         for worker in asking.others:
-            if worker not in self._states and asking.peers.live(worker):
+            if worker not in self._states and worker not in self._asked and asking.peers.live(worker):
+                self._asked.add(worker)
                 number = asking.ctx.number()
                 message = ReadStates(number, asking.partition, asking.ballot, [self._key])
                 asking.calls.ask(worker, message, self._answered)
@@ -95,6 +97,7 @@ class Inquiry:
             self._gather(ctx.worker, (record, ctx.journal.floor(partition)))
 
     def _answered(self, worker: int, reply: Reply | None) -> None:
+        self._asked.discard(worker)
         if not isinstance(reply, StatesReply) or self._done:
             return
         if reply.refused is None:
