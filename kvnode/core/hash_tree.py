@@ -31,9 +31,9 @@ def bucket_of(key: str) -> int:
 
 def entry_hash(key: str, entry: Entry, holder: int) -> int:
     """Return the 64-bit hash of one entry as held by worker ``holder``."""
-    fields = _FIELDS.pack(*entry.accepted, *entry.version, holder if entry.copied else 0)
-    digest = blake2b(key.encode(), digest_size=8, salt=b"kv-entry", key=fields).digest()
-    return int(_DIGEST.unpack(digest)[0])
+    term, worker = entry.accepted
+    fields = _FIELDS.pack(term, worker, *entry.version, holder if entry.copied else 0)
+    return int.from_bytes(blake2b(fields + key.encode(), digest_size=8).digest(), "little")
 
 
 class HashTree:

@@ -21,7 +21,7 @@ from kvnode.storage.lines import (
 from kvnode.storage.placed import pack_line
 from kvnode.storage.segment import TEMPORARY, Segment, hint_name, read_lines
 
-HINT_FORMAT = 2
+HINT_FORMAT = 3
 """The version of the hint files' own format; one of another is made anew."""
 
 _STEP_BYTES = 1 << 14

@@ -82,7 +82,8 @@ class _Index:
         self._check(line.p, segment)
         if outranking and self._outranked(line.p, line.k, (line.a, line.ver)):
             return
-        self._put(line.p, line.k, pack_line(line, segment.number, offset, length, self._worker))
+        packed = pack_line(line, segment.number, offset, length, self._worker)
+        self._put(line.p, line.k, packed, segment, length)
 
     def put_block(self, block: HintBlockLine, segment: Segment, *, outranking: bool) -> None:
         """Take records of a hint file in, in the order in which they were appended."""
@@ -91,7 +92,7 @@ class _Index:
         if outranking:
             for key, entry in zip(block.k, packed, strict=True):
                 if not self._outranked(block.p, key, unpack(entry).rank):
-                    self._put(block.p, key, entry)
+                    self._put(block.p, key, entry, segment, _length_of(entry))
             return
         latest = dict(zip(block.k, packed, strict=True))
         lengths = block.at[1] if len(latest) == len(packed) else map(_length_of, latest.values())
@@ -125,13 +126,15 @@ class _Index:
         packed = self.keydirs[partition].packed.get(key)
         return packed is not None and unpack(packed).rank >= rank
 
-    def _put(self, partition: int, key: str, packed: bytes) -> None:
-        self.trees[partition].buckets[bucket_of(key)] ^= digest_of(packed)
-        number, _, length = place_of(packed)
-        self._segments[number].live += length
+    def _put(self, partition: int, key: str, packed: bytes, segment: Segment, length: int) -> None:
+        digest = digest_of(packed)
         old = self.keydirs[partition].put(key, packed)
         if old is not None:
-            self._take_out(partition, key, old)
+            digest ^= digest_of(old)
+            number, _, replaced = place_of(old)
+            self._segments[number].live -= replaced
+        self.trees[partition].buckets[bucket_of(key)] ^= digest
+        segment.live += length
 
     def _take_out(self, partition: int, key: str, packed: bytes) -> None:
         self.trees[partition].buckets[bucket_of(key)] ^= digest_of(packed)
