@@ -93,7 +93,9 @@ async def test_a_damaged_log_is_rebuilt_from_the_peers(cluster: Cluster) -> None
     await cluster.wait_ready([victim])
     damage = logged(cluster, victim, "segment_damaged")
     assert [(line["file"], line["line"]) for line in damage] == [(log.name, data[:at].count(b"\n") + 1)]
-    await eventually(lambda: log.with_name(f"{log.name}.damaged").read_bytes() == data)
+    aside = log.with_name(f"{log.name}.damaged")
+    await eventually(aside.exists)
+    assert aside.read_bytes() == data
     assert not await load.lost(victim)
     await eventually(cluster.agree, 20)
 
