@@ -1,5 +1,8 @@
 """What workers say to each other. Every request is answered by exactly one reply of the same number.
 
+Structs that are ``array_like`` travel in bulk, as arrays of their fields in order: new fields go to
+the end and have a default.
+
 Three purposes have a stream per ordered pair of workers with one message in flight (Accept,
 Confirm, Execute); the rest are single calls. The transport adds who sent a message; the cluster's
 identity, layout and epoch are checked once, when a link opens (see ``Hello``).
@@ -37,7 +40,7 @@ class Hello(msgspec.Struct, frozen=True):
     votes_in: tuple[int, ...] = ()
 
 
-class AcceptItem(msgspec.Struct, frozen=True, gc=False):
+class AcceptItem(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """One record to be accepted. Its ballot is the record's ``accepted``."""
 
     record: Record
@@ -107,7 +110,7 @@ class ConfirmReply(msgspec.Struct, frozen=True, gc=False):
     sees: tuple[int, ...] = ()
 
 
-class Attempt(msgspec.Struct, frozen=True, gc=False):
+class Attempt(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """One try at one operation: executed or refused at most once by the process it is meant for.
 
     ``deadline_ms``: how long the coordinator will still wait. ``relay``: the receiver may pass it
@@ -197,7 +200,7 @@ class Sync(msgspec.Struct, frozen=True, gc=False):
     incarnation: str = ""
 
 
-class Held(msgspec.Struct, frozen=True, gc=False):
+class Held(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What a replica holds for one key, without the value."""
 
     key: str

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Annotated
 
 import msgspec
 
 from kvnode.core.records import Entry
 from kvnode.core.versions import Version
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
 
 
 class Kind(IntEnum):
@@ -18,7 +21,7 @@ class Kind(IntEnum):
     DELETE = 3
 
 
-class Condition(msgspec.Struct, frozen=True, gc=False):
+class Condition(msgspec.Struct, frozen=True, gc=False, array_like=True):
     r"""What must be true of the committed record for a write to happen.
 
     ``any_of``: its version is one of these (If-Match). ``present``: a value exists (If-Match: \*).
@@ -40,7 +43,7 @@ class Condition(msgspec.Struct, frozen=True, gc=False):
         return entry is not None and exists and entry.version in self.any_of
 
 
-class Operation(msgspec.Struct, frozen=True, gc=False):
+class Operation(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """One request on one key. ``value`` is checked JSON text for a PUT, else None.
 
     ``local`` (GET only) asks for any replica's copy, committed or not. ``request_id`` is set when
@@ -78,7 +81,7 @@ class Status(IntEnum):
     """A write that was refused before it was begun: no majority of the key's replicas has disk space."""
 
 
-class Outcome(msgspec.Struct, frozen=True, gc=False):
+class Outcome(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """The answer to an operation.
 
     ``version`` is the record's (for ABSENT the tombstone's, if there is one; for CONDITION_FAILED
@@ -90,8 +93,8 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     status: Status
     version: Version | None = None
     value: bytes | None = None
-    replicas: int = 0
-    pending: int = 0
-    node: int = 0
-    leader: int = 0
+    replicas: Count = 0
+    pending: Count = 0
+    node: Count = 0
+    leader: Count = 0
     reason: str = ""

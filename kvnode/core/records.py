@@ -7,7 +7,7 @@ import msgspec
 from kvnode.core.versions import Ballot, Version
 
 
-class Record(msgspec.Struct, frozen=True, gc=False):
+class Record(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """One accepted write of one key.
 
     Records of a key are ordered by ``(accepted, version)``. ``previous`` is the version that this

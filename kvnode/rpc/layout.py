@@ -43,8 +43,8 @@ class Layout:
         match message:
             case AcceptBatch():
                 for item in message.items:
-                    self._check_record(item.record)
                     self._check_own(sender, item.record.accepted)
+                    self._check_record(item.record)
             case ConfirmBatch():
                 self._check_ballots(sender, message.ballots)
                 self._check_partitions(message.agreed)
@@ -94,13 +94,15 @@ class Layout:
 
     def _check_record(self, record: Record) -> None:
         self._check_key(record.partition, record.key)
-        self._check_workers((record.accepted.worker, record.version.worker))
-        if record.previous is not None:
-            self._check_workers((record.previous.worker,))
+        workers, previous = self._workers, record.previous
+        if record.accepted[1] not in workers or record.version[1] not in workers:
+            self._check_workers((record.accepted.worker, record.version.worker))
+        if previous is not None and previous[1] not in workers:
+            self._check_workers((previous.worker,))
 
     def _check_key(self, partition: int, key: str) -> None:
-        if self._partition_of(key) != partition:
-            raise MessageError(f"a key of partition {self._partition_of(key)} in partition {partition}")
+        if (actual := self._partition_of(key)) != partition:
+            raise MessageError(f"a key of partition {actual} in partition {partition}")
 
     def _check_ballots(self, sender: int, ballots: list[tuple[int, Ballot]]) -> None:
         self._check_partitions([partition for partition, _ in ballots])

@@ -7,6 +7,7 @@ from random import Random
 from typing import Any
 
 import grpc
+import msgspec
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
@@ -27,6 +28,16 @@ _NUMBERS = (0, 1, 2, 3, 5, 7, 63, 64, 255, 256, 4096, 2**31 - 1)
 _WIDE = (*_NUMBERS, 2**32 - 1, 10**17, 10**18, 2**63 - 1)
 _TEXTS = ("", "a", "fuzz/1", "é", "\0", "k" * 1025, "../..", "\ud7ff")
 _VALUES = (b"", b"1", b"{", b'"a\nb"', b"\xff", b"[" * 2000, b'{"a":1}')
+_RECORD = [1, "fuzz/1", [1, 1], [1, 1, 1], [1, 1, 1], b"1", False]
+_BULK = {
+    "items": [_RECORD, "id"],
+    "records": _RECORD,
+    "held": ["fuzz/1", [1, 1], [1, 1, 1], False, False],
+    "ballots": [1, [1, 1]],
+    "attempts": [1, [2, "fuzz/1", b"1", [[[1, 1, 1]], False, False], False, "id"], 1000, False],
+    "outcomes": [1, [1, [1, 1, 1], b"1", 2, 1, 1, 1, ""]],
+}
+"""What stands in each of the fields that hold arrays in MessagePack."""
 
 
 def methods() -> list[tuple[str, Any, bool]]:
@@ -63,6 +74,9 @@ def fill(random: Random, message: Message, depth: int = 0) -> None:
 
 
 def _scalar(random: Random, field: Any) -> object:  # noqa: ANN401 - of either implementation
+    if field.name in _BULK:
+        many = random.choice((0, 1, 1, 2, 64))
+        return msgspec.msgpack.encode([_changed(random, _BULK[field.name]) for _ in range(many)])
     if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
         return random.choice(_VALUES) if field.type == FieldDescriptor.TYPE_BYTES else random.choice(_TEXTS)
     if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
@@ -73,6 +87,16 @@ def _scalar(random: Random, field: Any) -> object:  # noqa: ANN401 - of either i
         return random.randrange(12)
     wide = field.cpp_type in (FieldDescriptor.CPPTYPE_UINT64, FieldDescriptor.CPPTYPE_INT64)
     return random.choice(_WIDE if wide else _NUMBERS)
+
+
+def _changed(random: Random, value: Any) -> Any:  # noqa: ANN401 - anything that MessagePack can hold
+    """Return a value with some of its parts, or all of it, replaced by something absurd."""
+    if random.random() < 0.04:
+        return random.choice((None, True, -1, 0.5, [], {"a": 1}, *_WIDE, *_TEXTS[:-1], *_VALUES))
+    if isinstance(value, list):
+        changed = [_changed(random, one) for one in value]
+        return changed[: random.randrange(len(value) + 1)] if random.random() < 0.04 else changed
+    return random.choice(_WIDE) if type(value) is int and random.random() < 0.1 else value
 
 
 def message_bytes(random: Random, kind: Any) -> bytes:  # noqa: ANN401 - a generated class

@@ -22,17 +22,8 @@ from kvnode.core.messages import (
 )
 from kvnode.core.versions import NO_BALLOT
 from kvnode.errors import MessageError
-from kvnode.rpc.codec.records import (
-    get_ballots,
-    get_held,
-    get_record,
-    get_refusal,
-    get_refusals,
-    put_ballots,
-    put_held,
-    put_record,
-    put_refusal,
-)
+from kvnode.rpc.codec.packed import pack, unpack_ballots, unpack_held, unpack_records, unpack_states
+from kvnode.rpc.codec.refusals import get_refusal, get_refusals, put_refusal
 from kvnode.rpc.codec.wire import (
     EPOCH,
     ballot,
@@ -55,15 +46,15 @@ def _buckets(numbers: Iterable[int]) -> list[int]:
 
 def encode_prepare(prepare: Prepare) -> bytes:
     """Write ballots to be promised."""
-    message = pb.PrepareMsg(epoch=EPOCH, number=prepare.number)
-    put_ballots(message.ballots, prepare.ballots)
-    return message.SerializeToString()
+    return pb.PrepareMsg(
+        epoch=EPOCH, number=prepare.number, ballots=pack(prepare.ballots)
+    ).SerializeToString()
 
 
 def decode_prepare(data: bytes) -> Prepare:
     """Read ballots to be promised."""
     message = parse_current(pb.PrepareMsg, data)
-    return Prepare(message.number, get_ballots(message.ballots))
+    return Prepare(message.number, unpack_ballots(message.ballots))
 
 
 def encode_prepare_reply(reply: PrepareReply) -> bytes:
@@ -119,10 +110,7 @@ def decode_read_states(data: bytes) -> ReadStates:
 def encode_states_reply(reply: StatesReply) -> bytes:
     """Write the records of keys."""
     message = pb.StatesReplyMsg(epoch=EPOCH, number=reply.number, partition=reply.partition)
-    for record in reply.records:
-        state = message.states.add()
-        if record is not None:
-            put_record(state.record, record)
+    message.records = pack(reply.records)
     message.floor_term, message.floor_worker, message.floor_seq = reply.floor
     if reply.refused is not None:
         message.refused.SetInParent()
@@ -136,7 +124,7 @@ def decode_states_reply(data: bytes) -> StatesReply:
     return StatesReply(
         message.number,
         message.partition,
-        [get_record(state.record) if state.HasField("record") else None for state in message.states],
+        unpack_states(message.records),
         version_or_none(message.floor_term, message.floor_worker, message.floor_seq),
         get_refusal(message.refused) if message.HasField("refused") else None,
     )
@@ -178,10 +166,8 @@ def encode_sync_reply(reply: SyncReply) -> bytes:
     message.floor_term, message.floor_worker, message.floor_seq = reply.floor
     message.forgotten_term, message.forgotten_worker, message.forgotten_seq = reply.forgotten
     message.differing.extend(reply.differing)
-    for held in reply.held:
-        put_held(message.held.add(), held)
-    for record in reply.records:
-        put_record(message.records.add(), record)
+    message.held = pack(reply.held)
+    message.records = pack(reply.records)
     if reply.refused is not None:
         message.refused.SetInParent()
         put_refusal(message.refused, reply.refused)
@@ -197,8 +183,8 @@ def decode_sync_reply(data: bytes) -> SyncReply:
         ballot_or_none(message.promised_term, message.promised_worker),
         version_or_none(message.floor_term, message.floor_worker, message.floor_seq),
         _buckets(message.differing),
-        [get_held(held) for held in message.held],
-        [get_record(record) for record in message.records],
+        unpack_held(message.held),
+        unpack_records(message.records),
         message.more,
         get_refusal(message.refused) if message.HasField("refused") else None,
         version_or_none(message.forgotten_term, message.forgotten_worker, message.forgotten_seq),

@@ -4,23 +4,15 @@ from __future__ import annotations
 
 from kvnode.core.messages import (
     AcceptBatch,
-    AcceptItem,
     AcceptReply,
     ConfirmBatch,
     ConfirmReply,
     Hello,
 )
 from kvnode.errors import MessageError
-from kvnode.rpc.codec.records import (
-    get_ballots,
-    get_record,
-    get_refusal,
-    get_refusals,
-    put_ballots,
-    put_record,
-    put_refusal,
-)
-from kvnode.rpc.codec.wire import EPOCH, check_count, checked_name, parse, parse_current
+from kvnode.rpc.codec.packed import pack, unpack_ballots, unpack_items
+from kvnode.rpc.codec.refusals import get_refusal, get_refusals, put_refusal
+from kvnode.rpc.codec.wire import EPOCH, checked_name, parse, parse_current
 from kvnode.rpc.pb import replication_pb2 as pb
 
 
@@ -72,27 +64,13 @@ def decode_hello(data: bytes) -> Hello:
 
 def encode_accept_batch(batch: AcceptBatch) -> bytes:
     """Write records to be accepted."""
-    message = pb.AcceptBatchMsg(epoch=EPOCH, number=batch.number)
-    add = message.records.add
-    for index, item in enumerate(batch.items):
-        put_record(add(), item.record)
-        if item.request_id is not None:
-            message.request_ids[index] = item.request_id
-    return message.SerializeToString()
+    return pb.AcceptBatchMsg(epoch=EPOCH, number=batch.number, items=pack(batch.items)).SerializeToString()
 
 
 def decode_accept_batch(data: bytes) -> AcceptBatch:
     """Read records to be accepted."""
     message = parse_current(pb.AcceptBatchMsg, data)
-    records = message.records
-    check_count("records", records)
-    if not message.request_ids:
-        return AcceptBatch(message.number, [AcceptItem(get_record(record)) for record in records])
-    ids = {index: checked_name(name) for index, name in message.request_ids.items()}
-    if max(ids) >= len(records):
-        raise MessageError(f"a request id for record {max(ids)} of {len(records)}")
-    items = [AcceptItem(get_record(record), ids.get(index)) for index, record in enumerate(records)]
-    return AcceptBatch(message.number, items)
+    return AcceptBatch(message.number, unpack_items(message.items))
 
 
 def encode_accept_reply(reply: AcceptReply) -> bytes:
@@ -118,7 +96,7 @@ def decode_accept_reply(data: bytes) -> AcceptReply:
 
 def encode_confirm_batch(batch: ConfirmBatch) -> bytes:
     """Write ballots to be confirmed."""
-    message = pb.ConfirmBatchMsg(
+    return pb.ConfirmBatchMsg(
         epoch=EPOCH,
         number=batch.number,
         draining=batch.draining,
@@ -127,10 +105,8 @@ def encode_confirm_batch(batch: ConfirmBatch) -> bytes:
         rebuilding=batch.rebuilding,
         full=batch.full,
         sees=batch.sees,
-    )
-    if batch.ballots:
-        put_ballots(message.ballots, batch.ballots)
-    return message.SerializeToString()
+        ballots=pack(batch.ballots) if batch.ballots else b"",
+    ).SerializeToString()
 
 
 def decode_confirm_batch(data: bytes) -> ConfirmBatch:
@@ -138,7 +114,7 @@ def decode_confirm_batch(data: bytes) -> ConfirmBatch:
     message = parse_current(pb.ConfirmBatchMsg, data)
     return ConfirmBatch(
         message.number,
-        get_ballots(message.ballots) if message.HasField("ballots") else [],
+        unpack_ballots(message.ballots),
         message.draining,
         message.ready,
         list(message.agreed),

@@ -25,6 +25,8 @@ LARGEST = 10**18 - 1
 
 LARGEST_WORKER = 10**9 - 1
 
+LARGEST_PARTITION = 2**32 - 1
+
 ITEMS = 10_000
 """The most records, attempts, keys, lines or reasons in one message: ten times what is ever sent."""
 

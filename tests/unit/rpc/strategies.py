@@ -81,6 +81,8 @@ def any_of_type(kind: Any) -> st.SearchStrategy[Any]:  # noqa: ANN401 - a type m
     if kind in _BY_TYPE:
         return _BY_TYPE[kind]
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Annotated:
+        return any_of_type(arguments[0])
     if origin in (types.UnionType, typing.Union):
         return st.one_of([any_of_type(one) for one in arguments])
     if origin is list:

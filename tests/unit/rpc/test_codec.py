@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -116,52 +117,61 @@ MESSAGES: dict[str, tuple[st.SearchStrategy[Any], Encode, Decode]] = {
     "key_page": (structs(KeyPage), control.encode_key_page, control.decode_key_page),
 }
 
-RECORD = {
-    "partition": 1,
-    "key": "a",
-    "accepted_term": 1,
-    "accepted_worker": 1,
-    "version_term": 1,
-    "version_worker": 1,
-    "version_seq": 1,
-    "value": b"1",
-}
+RECORD = [1, "a", [1, 1], [1, 1, 1], None, b"1", False]
+
+
+def record(**changes: object) -> bytes:
+    """Return the records of a batch: one, with some of its places changed."""
+    places = {"partition": 0, "key": 1, "accepted": 2, "version": 3, "previous": 4, "value": 5}
+    changed = list(RECORD)
+    for name, value in changes.items():
+        changed[places[name]] = value
+    return msgspec.msgpack.encode([[changed, None]])
+
+
+def attempt(*operation: object) -> bytes:
+    """Return the attempts of a batch: one, at an operation of these fields."""
+    return msgspec.msgpack.encode([[1, operation, 1000]])
+
+
+def batch_of(items: bytes) -> replication_pb2.AcceptBatchMsg:
+    """Return a batch with these bytes for its records."""
+    return replication_pb2.AcceptBatchMsg(epoch=1, items=items)
+
+
 MALFORMED = {
     "another epoch": (
         replication.decode_accept_batch,
-        replication_pb2.AcceptBatchMsg(epoch=2, records=[RECORD]),
+        replication_pb2.AcceptBatchMsg(epoch=2, items=record()),
     ),
-    "a record without a ballot": (
+    "records that are no array": (replication.decode_accept_batch, batch_of(b"\x01")),
+    "records cut short": (replication.decode_accept_batch, batch_of(record()[:-3])),
+    "records with something behind": (replication.decode_accept_batch, batch_of(record() + b"\x01")),
+    "a record without a ballot": (replication.decode_accept_batch, batch_of(record(accepted=[0, 1]))),
+    "a record without a version": (replication.decode_accept_batch, batch_of(record(version=[1, 1, 0]))),
+    "half a previous version": (replication.decode_accept_batch, batch_of(record(previous=[0, 0, 1]))),
+    "a version of two numbers": (replication.decode_accept_batch, batch_of(record(version=[1, 1]))),
+    "a negative partition": (replication.decode_accept_batch, batch_of(record(partition=-1))),
+    "a negative term": (replication.decode_accept_batch, batch_of(record(accepted=[-1, 1]))),
+    "a key that is no text": (replication.decode_accept_batch, batch_of(record(key=b"a"))),
+    "a key that is no UTF-8": (
         replication.decode_accept_batch,
-        replication_pb2.AcceptBatchMsg(epoch=1, records=[RECORD | {"accepted_term": 0}]),
+        batch_of(record().replace(b"\xa1a", b"\xa1\xff")),
     ),
-    "a record without a version": (
-        replication.decode_accept_batch,
-        replication_pb2.AcceptBatchMsg(epoch=1, records=[RECORD | {"version_seq": 0}]),
-    ),
-    "half a previous version": (
-        replication.decode_accept_batch,
-        replication_pb2.AcceptBatchMsg(epoch=1, records=[RECORD | {"previous_seq": 1}]),
-    ),
-    "an empty key": (
-        replication.decode_accept_batch,
-        replication_pb2.AcceptBatchMsg(epoch=1, records=[RECORD | {"key": ""}]),
-    ),
-    "a key of 1,025 bytes": (
-        replication.decode_accept_batch,
-        replication_pb2.AcceptBatchMsg(epoch=1, records=[RECORD | {"key": "é" * 512 + "a"}]),
-    ),
-    "a request id for no record": (
-        replication.decode_accept_batch,
-        replication_pb2.AcceptBatchMsg(epoch=1, records=[RECORD], request_ids={1: "x"}),
-    ),
+    "an empty key": (replication.decode_accept_batch, batch_of(record(key=""))),
+    "a key of 1,025 bytes": (replication.decode_accept_batch, batch_of(record(key="é" * 512 + "a"))),
+    "a value that is text": (replication.decode_accept_batch, batch_of(record(value="1"))),
     "more refusals than places": (
         replication.decode_accept_reply,
         replication_pb2.AcceptReplyMsg(epoch=1, refused=[{}]),
     ),
-    "ballots in columns of different lengths": (
+    "a ballot of one number": (
         replication.decode_confirm_batch,
-        replication_pb2.ConfirmBatchMsg(epoch=1, ballots={"partitions": [1], "terms": [1], "workers": []}),
+        replication_pb2.ConfirmBatchMsg(epoch=1, ballots=msgspec.msgpack.encode([[1, [1]]])),
+    ),
+    "a page with a record that is none": (
+        calls.decode_sync_reply,
+        replication_pb2.SyncReplyMsg(epoch=1, records=msgspec.msgpack.encode([None])),
     ),
     "a greeting of nobody": (
         replication.decode_hello,
@@ -183,23 +193,33 @@ MALFORMED = {
     "a cluster without an id": (calls.decode_form, replication_pb2.FormMsg(epoch=1, roster={1: "disk"})),
     "an unknown kind": (
         coordination.decode_execute_batch,
-        coordination_pb2.ExecuteBatchMsg(epoch=1, attempts=[{"kind": 9, "key": "a"}]),
+        coordination_pb2.ExecuteBatchMsg(epoch=1, attempts=attempt(9, "a")),
     ),
     "a PUT without a value": (
         coordination.decode_execute_batch,
-        coordination_pb2.ExecuteBatchMsg(epoch=1, attempts=[{"kind": 2, "key": "a"}]),
+        coordination_pb2.ExecuteBatchMsg(epoch=1, attempts=attempt(2, "a")),
     ),
     "a GET with a value": (
         coordination.decode_execute_batch,
-        coordination_pb2.ExecuteBatchMsg(epoch=1, attempts=[{"kind": 1, "key": "a", "value": b"1"}]),
+        coordination_pb2.ExecuteBatchMsg(epoch=1, attempts=attempt(1, "a", b"1")),
     ),
     "a local DELETE": (
         coordination.decode_execute_batch,
-        coordination_pb2.ExecuteBatchMsg(epoch=1, attempts=[{"kind": 3, "key": "a", "local": True}]),
+        coordination_pb2.ExecuteBatchMsg(epoch=1, attempts=attempt(*(3, "a", None, None, True))),
+    ),
+    "a condition on no version": (
+        coordination.decode_execute_batch,
+        coordination_pb2.ExecuteBatchMsg(epoch=1, attempts=attempt(1, "a", None, [[[0, 0, 0]]])),
     ),
     "an unknown status": (
         coordination.decode_execute_reply,
-        coordination_pb2.ExecuteReplyMsg(epoch=1, outcomes=[{"status": 99}]),
+        coordination_pb2.ExecuteReplyMsg(epoch=1, outcomes=msgspec.msgpack.encode([[1, [99]]])),
+    ),
+    "a negative number of copies": (
+        coordination.decode_execute_reply,
+        coordination_pb2.ExecuteReplyMsg(
+            epoch=1, outcomes=msgspec.msgpack.encode([[1, [1, None, None, -1]]])
+        ),
     ),
     "a report of nothing": (control.decode_report, control_pb2.ReportMsg(epoch=1)),
     "a listing of no keys": (control.decode_listing, control_pb2.ListKeysMsg(epoch=1)),
@@ -256,3 +276,10 @@ def test_fields_of_a_later_release_are_ignored() -> None:
     later = b"\xfa\x07\x05later"  # field 127
     data = calls.encode_form_reply(FormReply(5, joined=True)) + later
     assert calls.decode_form_reply(data) == FormReply(5, joined=True)
+
+
+def test_places_of_a_later_release_are_ignored() -> None:
+    """An array that goes on where this release knows no more is read as far as it is known."""
+    now = replication.decode_accept_batch(batch_of(record()).SerializeToString())
+    later = batch_of(msgspec.msgpack.encode([[[*RECORD, "later"], None, "later"]]))
+    assert replication.decode_accept_batch(later.SerializeToString()) == now

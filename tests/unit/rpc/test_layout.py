@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from kvnode.core.messages import (
@@ -115,10 +116,7 @@ def test_a_value_that_a_client_may_store_travels(value: bytes) -> None:
 
 def test_absurd_numbers_are_refused() -> None:
     """Terms that could not be counted on from, deadlines beyond a day and endless lists are refused."""
-    absurd = pb.PrepareMsg(epoch=1, number=1)
-    absurd.ballots.partitions.append(1)
-    absurd.ballots.terms.append(2**64 - 1)
-    absurd.ballots.workers.append(1)
+    absurd = pb.PrepareMsg(epoch=1, number=1, ballots=msgspec.msgpack.encode([(1, (2**64 - 1, 1))]))
     with pytest.raises(MessageError, match="expected a term"):
         calls.decode_prepare(absurd.SerializeToString())
     late = ExecuteBatch(1, [Attempt(1, Operation(Kind.GET, "a"), 2**31)])
