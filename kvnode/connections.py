@@ -9,9 +9,10 @@ that receive slowly; a few more are let in for the probes of whoever watches the
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from time import monotonic
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 from sanic import Request
 from sanic.exceptions import RequestTimeout, ServiceUnavailable
@@ -44,10 +45,21 @@ _PROBLEM: Final = (
 )
 
 
-class Guard:
-    """All connections of one server: at most ``limit`` and a few, at most ``unsent_bytes`` unread in them."""
+class Lane(Protocol):
+    """Who may answer requests in Sanic's place."""
 
-    def __init__(self, limit: int, unsent_bytes: int) -> None:
+    def take(self, data: bytes, reply: Callable[[bytes, bool], None]) -> bool:
+        """Whether ``data`` is a whole request that is answered by one call of ``reply``, now or later."""
+
+
+class Guard:
+    """All connections of one server: at most ``limit`` and a few, at most ``unsent_bytes`` unread in them.
+
+    ``lane`` is offered each request first.
+    """
+
+    def __init__(self, limit: int, unsent_bytes: int, lane: Lane | None = None) -> None:
+        self.lane = lane
         self._limit = limit
         self._unsent_bytes = unsent_bytes
         self._open: dict[Connection, None] = {}
@@ -116,15 +128,20 @@ class Guard:
 
 
 class Connection(WebSocketProtocol):
-    """One connection under a guard. ``since_s``: since when it has been doing what it does."""
+    """One connection under a guard.
 
-    __slots__ = ("_doing", "_expired", "_guard", "_refused", "since_s", "surplus")
+    ``since_s``: since when it has been doing what it does. ``express``: a request is under way in the lane.
+    """
+
+    __slots__ = ("_doing", "_early", "_expired", "_guard", "_refused", "express", "since_s", "surplus")
 
     def __init__(self, *, guard: Guard, **kwargs: Any) -> None:  # noqa: ANN401
         super().__init__(**kwargs)
         self.surplus = False
         self.since_s = monotonic()
         self._guard = guard
+        self.express = False
+        self._early = b""
         self._doing: tuple[Stage, int, bool] | None = None
         self._refused = False
         self._expired = False
@@ -142,9 +159,22 @@ class Connection(WebSocketProtocol):
         transport.close()
 
     def data_received(self, data: bytes) -> None:
-        """Take in bytes of a connection that is served."""
-        if not self._refused:
-            super().data_received(data)  # type: ignore[no-untyped-call]
+        """Take in bytes of a connection that is served: a whole request may go by the lane."""
+        if self._refused:
+            return
+        if self.express:
+            self._early += data
+            if self.transport is not None:
+                self.transport.pause_reading()
+            return
+        lane = self._guard.lane
+        if lane is not None and self._is_fresh:
+            self.express = True
+            if lane.take(data, self._reply):
+                self.state["requests_count"] += 1
+                return
+            self.express = False
+        super().data_received(data)  # type: ignore[no-untyped-call]
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
@@ -166,18 +196,54 @@ class Connection(WebSocketProtocol):
     def check_timeouts(self) -> None:
         """Do nothing: the guard's sweep takes the place of Sanic's timers."""
 
+    # --- the lane's -------------------------------------------------------------------------------
+
+    @property
+    def _is_fresh(self) -> bool:
+        """Whether the next byte begins a request, and its answer can be sent at once."""
+        http = self.http
+        return (
+            http is not None
+            and http.stage is Stage.IDLE
+            and not self.recv_buffer
+            and self.websocket is None
+            and not self.surplus
+            and self._can_write.is_set()
+        )
+
+    def _reply(self, data: bytes, close: bool) -> None:  # noqa: FBT001 - a callback
+        """Send the lane's answer, and go on with what has come meanwhile."""
+        self.express = False
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return
+        transport.write(data)
+        if close:
+            self.close()
+        elif self._early:
+            early, self._early = self._early, b""
+            transport.resume_reading()
+            self.data_received(early)
+
     # --- the guard's ------------------------------------------------------------------------------
+
+    @property
+    def _stage(self) -> Stage:
+        """What is being done, whoever does it."""
+        if self.express:
+            return Stage.HANDLER
+        return Stage.IDLE if self.http is None else cast("Stage", self.http.stage)
 
     @property
     def idle(self) -> bool:
         """Whether no request is under way."""
-        return self.http is None or self.http.stage is Stage.IDLE
+        return self._stage is Stage.IDLE
 
     def waits(self, now: float) -> bool:
         """Whether it has been waiting for its client's bytes for some time."""
         if self.http is None or self.transport is None or self.websocket is not None:
             return False
-        receives = self.http.stage is Stage.REQUEST or bool(self.http.request_body)
+        receives = self._stage is Stage.REQUEST or bool(self.http.request_body)
         return (self.idle or receives) and now - self.since_s >= GRACE_S
 
     def cut(self, reason: str) -> None:
@@ -191,22 +257,22 @@ class Connection(WebSocketProtocol):
         if http is None or transport is None or self.websocket is not None:
             return
         unread = transport.get_write_buffer_size() > 0
-        doing = (http.stage, self.state["requests_count"], unread)
+        doing = (self._stage, self.state["requests_count"], unread)
         if doing != self._doing:
             self._doing, self.since_s = doing, now
-        elif now - self.since_s > self._limit_s(http, unread=unread):
+        elif now - self.since_s > self._limit_s(unread=unread):
             self._expire(http, unread=unread)
 
-    def _limit_s(self, http: Http, *, unread: bool) -> float:
+    def _limit_s(self, *, unread: bool) -> float:
         if unread:
             return ANSWER_S
-        if http.stage is Stage.IDLE:
+        if self.idle:
             return float(self.keep_alive_timeout)
-        return float(self.request_timeout if http.stage is Stage.REQUEST else self.response_timeout)
+        return float(self.request_timeout if self._stage is Stage.REQUEST else self.response_timeout)
 
     def _expire(self, http: Http, *, unread: bool) -> None:
         """Close in the politest way that is left."""
-        if unread or self._expired or self._task is None:
+        if unread or self._expired or self._task is None or self.express:
             self.cut("unread" if unread else "stuck")
         elif http.stage is Stage.IDLE:
             CONNECTIONS_CUT.labels("idle").inc()

@@ -205,8 +205,10 @@ async def _serve_worker(config: WorkerConfig, host: WorkerHost, ending: Ending) 
         peers={entry.id: entry.grpc for entry in cluster.workers},
         services=[InspectionService(host)],
     )
-    app = create_app(host, cluster=cluster, worker=own.id, limits=config.limits, logging=config.logging)
-    rest = RestServer(app, config.worker.bind, split_address(own.rest)[1], config.limits)
+    app, express = create_app(
+        host, cluster=cluster, worker=own.id, limits=config.limits, logging=config.logging
+    )
+    rest = RestServer(app, express, config.worker.bind, split_address(own.rest)[1], config.limits)
     control = ControlClient(cluster.controller.grpc, host.hello, host.report)
     await rest.start()
     try:

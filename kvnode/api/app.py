@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from asyncio import CancelledError
 from collections.abc import Callable, Coroutine
-from functools import cache
 from itertools import count
-from time import perf_counter
 from typing import Any
 
 from sanic import Sanic
@@ -16,7 +14,9 @@ from sanic.response import BaseHTTPResponse
 
 from kvnode.api import problems
 from kvnode.api.answers import Answer
+from kvnode.api.audit import Audit
 from kvnode.api.body import BODY_TIMEOUT_S, ENVELOPE_BYTES, discard_body
+from kvnode.api.express import Express
 from kvnode.api.gate import Gate, overloaded
 from kvnode.api.kv import KeyResource
 from kvnode.api.requests import REQUEST_ID_HEADER, ApiRequest, KeyRouter
@@ -26,21 +26,15 @@ from kvnode.config import ClusterConfig, Limits, LoggingConfig
 from kvnode.connections import HEAD_S, IDLE_S
 from kvnode.errors import RequestError
 from kvnode.logs import get_logger
-from kvnode.metrics import HTTP_REQUEST_SECONDS, HTTP_REQUESTS
 
 Handler = Callable[..., Coroutine[Any, Any, Answer]]
 Api = Sanic[Config, Gate]
 
 READ = ["GET", "HEAD"]
-LOGGED_PATH_CHARACTERS = 256
 CLIENT_GONE = 499
 """The customary code, for metrics and logs: nobody is there to receive it."""
 NO_HEAD = "NONE"
 """The method that Sanic gives to a request whose head could not be read."""
-
-_METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE", "POST", "PATCH", "OPTIONS"})
-PROBED = "/readyz"
-"""Answered with 503 as a matter of course, and asked all the time: not logged as a failure."""
 
 _numbers = count(1)
 _log = get_logger()
@@ -48,8 +42,11 @@ _log = get_logger()
 
 def create_app(
     service: KeyService, *, cluster: ClusterConfig, worker: int, limits: Limits, logging: LoggingConfig
-) -> Api:
-    """Make the application of worker number ``worker``; run it with ``RestServer``. Its ctx is a Gate."""
+) -> tuple[Api, Express]:
+    """Make the application of worker number ``worker``, and the lane beside it; run them with ``RestServer``.
+
+    The application's ctx is the Gate of both.
+    """
     gate = Gate(limits.inflight_requests, limits.body_bytes)
     app: Api = Sanic(
         f"worker-{worker}-{next(_numbers)}",
@@ -75,8 +72,9 @@ def create_app(
         route(f"/{name}", name, _checked(getattr(views, name)), READ)
     app.error_handler.add(Exception, _explain)
     app.error_handler.add(CancelledError, _explain)
-    app.register_middleware(_finisher(gate, limits.slow_request_ms / 1000), "response")
-    return app
+    audit = Audit(limits.slow_request_ms / 1000)
+    app.register_middleware(_finisher(gate, audit), "response")
+    return app, Express(service, worker, limits, gate, audit, logging.sample)
 
 
 def _config(limits: Limits) -> Config:
@@ -142,38 +140,20 @@ def _explain(request: ApiRequest, error: Exception | CancelledError) -> Answer:
     return response
 
 
-def _finisher(gate: Gate, slow_s: float) -> Callable[[ApiRequest, BaseHTTPResponse], None]:
+def _finisher(gate: Gate, audit: Audit) -> Callable[[ApiRequest, BaseHTTPResponse], None]:
     """Return what is done with every answer, errors included, before it is sent."""
 
     def finish(request: ApiRequest, response: BaseHTTPResponse) -> None:
         response.headers[REQUEST_ID_HEADER] = request.request_id
         if gate.draining and isinstance(request.stream, Http):
             request.stream.keep_alive = False
-        elapsed_s = perf_counter() - request.started_s
-        method = request.method if request.method in _METHODS else "other"
-        count_request, observe_seconds = _measures(method, response.status)
-        count_request()
-        observe_seconds(elapsed_s)
-        failed = response.status >= 500 and request.path != PROBED  # noqa: PLR2004
-        if request.traced or elapsed_s >= slow_s or failed:
-            _log_request(request, response.status, elapsed_s)
+        audit.note(
+            request.method,
+            request.path,
+            response.status,
+            started_s=request.started_s,
+            request_id=request.request_id,
+            traced=request.traced,
+        )
 
     return finish
-
-
-@cache
-def _measures(method: str, status: int) -> tuple[Callable[[], None], Callable[[float], None]]:
-    """Return what counts a request and what takes its time: looking them up costs more than using them."""
-    return HTTP_REQUESTS.labels(method, status).inc, HTTP_REQUEST_SECONDS.labels(method).observe
-
-
-def _log_request(request: ApiRequest, status: int, elapsed_s: float) -> None:
-    write = _log.warning if status >= 500 else _log.info  # noqa: PLR2004
-    write(
-        "request_answered",
-        request_id=request.request_id,
-        method=request.method,
-        path=request.path[:LOGGED_PATH_CHARACTERS],
-        status=status,
-        duration_ms=round(elapsed_s * 1000, 3),
-    )

@@ -1,13 +1,9 @@
-"""PUT, GET and DELETE on a key: from a request to an operation, from its outcome to the answer.
-
-The value is spliced into the answer as the bytes that the client once sent.
-"""
+"""PUT, GET and DELETE on a key: from a request to an operation, from its outcome to the answer."""
 
 from __future__ import annotations
 
+import asyncio
 from urllib.parse import parse_qsl
-
-import msgspec
 
 from kvnode.api import problems
 from kvnode.api.answers import Answer, spliced
@@ -17,13 +13,13 @@ from kvnode.api.gate import Gate
 from kvnode.api.json_door import check_put_body, value_size
 from kvnode.api.keys import parse_key
 from kvnode.api.requests import ApiRequest
+from kvnode.api.results import result_of
 from kvnode.api.service import KeyService
 from kvnode.config import Limits
-from kvnode.core.operations import Condition, Kind, Operation, Outcome, Status
+from kvnode.core.operations import Condition, Kind, Operation, Outcome
 from kvnode.errors import RequestError
 
 PREFIX = "/kv/"
-NOTE = b',"note":"background_write_active"'
 CONSISTENCIES = {"linearizable": False, "local": True}
 
 
@@ -43,25 +39,19 @@ class KeyResource:
         local = _parse_consistency(request.query_string)
         if_match = parse_tags("If-Match", request.headers.getall("if-match", ()))
         if_none_match = parse_tags("If-None-Match", request.headers.getall("if-none-match", ()))
-        outcome = await self._execute(Operation(Kind.GET, key, local=local, request_id=request.trace_id))
-        if outcome.status is Status.ABSENT:
-            return self._absent(key, outcome)
-        if outcome.status is not Status.OK or outcome.version is None or outcome.value is None:
+        operation = Operation(Kind.GET, key, local=local, request_id=request.trace_id)
+        outcome = await self._execute(operation)
+        result = result_of(operation, outcome, self._worker, 0)
+        if result is None:
             return problems.failed(outcome, write=False)
-        if if_match is not None and not matches(if_match, outcome.version, strongly=True):
-            return problems.condition_failed(str(outcome.version))
-        headers = {"etag": etag(outcome.version), "cache-control": "no-cache"}
-        if if_none_match is not None and matches(if_none_match, outcome.version, strongly=False):
+        if result.version is None:
+            return spliced(result.body, result.status)
+        if if_match is not None and not matches(if_match, result.version, strongly=True):
+            return problems.condition_failed(str(result.version))
+        headers = {"etag": etag(result.version), "cache-control": "no-cache"}
+        if if_none_match is not None and matches(if_none_match, result.version, strongly=False):
             return Answer(None, 304, headers)
-        body = b'{"found":true,"value":%b,"node_id":%d,"version":"%b","key":%b,"leader_id":%b%b}' % (
-            outcome.value,
-            outcome.node or self._worker,
-            str(outcome.version).encode(),
-            msgspec.json.encode(key),
-            _leader(outcome),
-            b',"consistency":"local"' if local else b"",
-        )
-        return spliced(body, 200, headers)
+        return spliced(result.body, result.status, headers)
 
     async def put(self, request: ApiRequest) -> Answer:
         """Write a key: 200 or a problem."""
@@ -89,38 +79,24 @@ class KeyResource:
 
     async def _write(self, operation: Operation) -> Answer:
         outcome = await self._execute(operation)
-        if outcome.status is Status.ABSENT:
-            return self._absent(operation.key, outcome)
-        if outcome.status is not Status.OK or outcome.version is None:
+        partition = self._service.place(operation.key).partition
+        result = result_of(operation, outcome, self._worker, partition)
+        if result is None:
             return problems.failed(outcome, write=True)
-        body = (
-            b'{"status":"success","replicas":%d%b,"key":%b,"version":"%b","partition":%d,"leader_id":%b}'
-            % (
-                outcome.replicas,
-                NOTE if outcome.pending else b"",
-                msgspec.json.encode(operation.key),
-                str(outcome.version).encode(),
-                self._service.place(operation.key).partition,
-                _leader(outcome),
-            )
-        )
-        return spliced(body, 200, {"etag": etag(outcome.version)})
+        headers = {} if result.version is None else {"etag": etag(result.version)}
+        return spliced(result.body, result.status, headers)
 
     async def _execute(self, operation: Operation) -> Outcome:
+        """Carry out an operation; a client that hangs up stops the waiting, not the operation."""
+        answered: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+        def done(outcome: Outcome) -> None:
+            if not answered.done():
+                answered.set_result(outcome)
+
         with self._gate.admitted():
-            return await self._service.execute(operation, self._timeout_s)
-
-    def _absent(self, key: str, outcome: Outcome) -> Answer:
-        """Answer that a key has no value: a normal answer, so no problem."""
-        body = b'{"found":false,"key":%b,"node_id":%d}' % (
-            msgspec.json.encode(key),
-            outcome.node or self._worker,
-        )
-        return spliced(body, 404)
-
-
-def _leader(outcome: Outcome) -> bytes:
-    return b"%d" % outcome.leader if outcome.leader else b"null"
+            self._service.begin(operation, self._timeout_s, done)
+            return await answered
 
 
 def _parse_condition(request: ApiRequest) -> Condition | None:

@@ -23,7 +23,7 @@ _REQUEST_ID = re.compile(r"[\x20-\x7e]{1,128}")
 _WRITES = frozenset({"PUT", "DELETE"})
 
 
-def _new_id() -> str:
+def new_id() -> str:
     """Return an id that is new for all practical purposes; it guards nothing."""
     return f"{getrandbits(64):016x}"
 
@@ -73,14 +73,14 @@ class ApiRequest(Request):
     def _identify(self) -> str:
         sent = self.headers.getall(REQUEST_ID_HEADER, ())
         if not sent:
-            return _new_id()
+            return new_id()
         if len(sent) == 1 and _REQUEST_ID.fullmatch(sent[0]):
             self.traced = True
             return str(sent[0])
         self.fault = self.fault or RequestError(
             "invalid_request_id", "X-Request-ID: expected once, 1 to 128 characters of printable ASCII"
         )
-        return _new_id()
+        return new_id()
 
 
 class KeyRouter(Router):

@@ -12,6 +12,7 @@ from sanic import Sanic
 from sanic.http import Stage
 
 from kvnode.api.app import Api
+from kvnode.api.express import Express
 from kvnode.config import Limits
 from kvnode.connections import Guard
 from kvnode.errors import PeerError
@@ -25,11 +26,11 @@ _log = get_logger()
 
 
 class RestServer:
-    """Serves ``app`` on ``host:port`` (port 0: any free one, told by ``port``)."""
+    """Serves ``app`` and its lane on ``host:port`` (port 0: any free one, told by ``port``)."""
 
-    def __init__(self, app: Api, host: str, port: int, limits: Limits) -> None:
+    def __init__(self, app: Api, express: Express, host: str, port: int, limits: Limits) -> None:
         self._app = app
-        self.guard = Guard(limits.connections, limits.unsent_bytes)
+        self.guard = Guard(limits.connections, limits.unsent_bytes, express)
         self._host = host
         self.port = port
         self._server: Any = None
@@ -92,7 +93,7 @@ def _busy(connection: Any) -> bool:  # noqa: ANN401
     http = connection.http
     if http is None:
         return False
-    return bool(connection.recv_buffer) or http.stage is not Stage.IDLE
+    return connection.express or bool(connection.recv_buffer) or http.stage is not Stage.IDLE
 
 
 async def _ended(connections: list[Any], timeout_s: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from kvnode.core.operations import Operation, Outcome
@@ -12,10 +13,10 @@ from kvnode.core.status import WorkerStatus
 class KeyService(Protocol):
     """The cluster as one worker's clients see it."""
 
-    async def execute(self, operation: Operation, timeout_s: float) -> Outcome:
+    def begin(self, operation: Operation, timeout_s: float, done: Callable[[Outcome], None]) -> None:
         """Carry out one operation; trouble in the cluster is an Outcome, never an exception.
 
-        Cancelling the call (the client hung up) stops the waiting, not the operation.
+        ``done`` is called exactly once, now or later; what it raises is logged, and harms nobody else.
         """
 
     def place(self, key: str) -> Place:

@@ -11,13 +11,14 @@ import asyncio
 import random
 import uuid
 from collections.abc import Callable
+from functools import cache
 from time import monotonic
 
 from kvnode.config import WorkerConfig
 from kvnode.core.context import Bounds, Timing
 from kvnode.core.effects import Answer, CloseLink, Effect, Note, Respond, Send
 from kvnode.core.messages import AcceptBatch, ExecuteBatch, Hello, Reply, Request
-from kvnode.core.operations import Operation, Outcome, Status
+from kvnode.core.operations import Kind, Operation, Outcome, Status
 from kvnode.core.ring import Place
 from kvnode.core.status import KeyPage, Report, WorkerStatus
 from kvnode.core.worker import WorkerMachine
@@ -36,6 +37,12 @@ PROTOCOL = (1, 1)
 WARNINGS = frozenset({"peer_suspected", "leadership_lost", "partitions_damaged"})
 
 _log = get_logger()
+
+
+@cache
+def _counter(kind: Kind, status: Status) -> Callable[[], None]:
+    """Return what counts an operation: looking it up costs more than using it."""
+    return OPERATIONS.labels(kind.name.lower(), status.name.lower()).inc
 
 
 class WorkerHost:
@@ -66,7 +73,7 @@ class WorkerHost:
         self._flush_due = False
         self._gauges_due_s = 0.0
         self._token = 0
-        self._answers: dict[int, asyncio.Future[Outcome]] = {}
+        self._answers: dict[int, tuple[Kind, Callable[[Outcome], None]]] = {}
         self._responds: dict[int, Callable[[Reply], None]] = {}
         self._ring = config.cluster.ring()
         limits, detector = config.limits, config.detector
@@ -117,26 +124,27 @@ class WorkerHost:
     def stop(self) -> None:
         """Do nothing more; what still waits is answered as unavailable or unknown."""
         self._stopped = True
-        for future in self._answers.values():
-            if not future.done():
-                future.set_result(Outcome(Status.UNKNOWN, reason="the worker is stopping"))
+        for token in list(self._answers):
+            self._answer(token, Outcome(Status.UNKNOWN, reason="the worker is stopping"))
 
     # --- clients ----------------------------------------------------------------------------------
 
-    async def execute(self, operation: Operation, timeout_s: float) -> Outcome:
-        """Carry out an operation; the outcome tells of every trouble within the cluster."""
+    def begin(self, operation: Operation, timeout_s: float, done: Callable[[Outcome], None]) -> None:
+        """Carry out an operation; its outcome, which ``done`` is told, tells of every trouble."""
         if self._stopped:
-            return Outcome(Status.OVERLOADED, reason="the worker is stopping")
+            done(Outcome(Status.OVERLOADED, reason="the worker is stopping"))
+            return
         token = self._next_token()
-        future: asyncio.Future[Outcome] = self._loop.create_future()
-        self._answers[token] = future
+        self._answers[token] = operation.kind, done
+        self._input(self.machine.execute, operation, int(timeout_s * 1000), token)
+
+    def _answer(self, token: int, outcome: Outcome) -> None:
+        kind, done = self._answers.pop(token)
+        _counter(kind, outcome.status)()
         try:
-            self._input(self.machine.execute, operation, int(timeout_s * 1000), token)
-            outcome = await future
-        finally:
-            self._answers.pop(token, None)
-        OPERATIONS.labels(operation.kind.name.lower(), outcome.status.name.lower()).inc()
-        return outcome
+            done(outcome)
+        except Exception as error:  # noqa: BLE001 - of whoever asked, and no concern of the machine
+            _log.error("answer_crashed", exc_info=error)
 
     def place(self, key: str) -> Place:
         """Return where a key lives."""
@@ -295,9 +303,7 @@ class WorkerHost:
             if respond is not None:
                 respond(effect.reply)
         elif isinstance(effect, Answer):
-            future = self._answers.get(effect.token)
-            if future is not None and not future.done():
-                future.set_result(effect.outcome)
+            self._answer(effect.token, effect.outcome)
         elif isinstance(effect, CloseLink):
             self._network.close_link(effect.worker, effect.reason)
         elif isinstance(effect, Note):

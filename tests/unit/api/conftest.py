@@ -15,6 +15,8 @@ from structlog.testing import LogCapture
 from yarl import URL
 
 from kvnode.api import app as app_module
+from kvnode.api import audit as audit_module
+from kvnode.api import express as express_module
 from kvnode.api import server as server_module
 from kvnode.api.app import Api, create_app
 from kvnode.api.server import RestServer
@@ -121,14 +123,14 @@ class Servers:
     ) -> Rest:
         """Start worker number ``worker``."""
         service = MemoryService(CLUSTER, worker)
-        app = create_app(
+        app, express = create_app(
             service,
             cluster=CLUSTER,
             worker=worker,
             limits=limits or Limits(),
             logging=logging or LoggingConfig(),
         )
-        server = RestServer(app, "127.0.0.1", 0, limits or Limits())
+        server = RestServer(app, express, "127.0.0.1", 0, limits or Limits())
         await server.start()
         self._stack.push_async_callback(server.drain, 1.0)
         client = await self._stack.enter_async_context(aiohttp.ClientSession())
@@ -156,5 +158,7 @@ def events(monkeypatch: pytest.MonkeyPatch) -> LogCapture:
         None, processors=[capture], wrapper_class=structlog.make_filtering_bound_logger(0)
     )
     monkeypatch.setattr(app_module, "_log", logger)
+    monkeypatch.setattr(audit_module, "_log", logger)
+    monkeypatch.setattr(express_module, "_log", logger)
     monkeypatch.setattr(server_module, "_log", logger)
     return capture

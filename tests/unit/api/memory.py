@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from kvnode.config import ClusterConfig
@@ -30,31 +29,38 @@ class MemoryService:
         self.leader = worker
         self.pending = 1
         self.answer: Callable[[Operation], Outcome] | None = None
-        self._released = asyncio.Event()
-        self._released.set()
-        self.waiting = 0
+        self._held: list[tuple[Operation, Callable[[Outcome], None]]] | None = None
         self.timeout_s = 0.0
 
-    async def execute(self, operation: Operation, timeout_s: float) -> Outcome:
+    @property
+    def waiting(self) -> int:
+        """How many operations are held back."""
+        return len(self._held or ())
+
+    def begin(self, operation: Operation, timeout_s: float, done: Callable[[Outcome], None]) -> None:
         """Do what a cluster would."""
         self.timeout_s = timeout_s
-        self.waiting += 1
-        try:
-            await self._released.wait()
-        finally:
-            self.waiting -= 1
+        if self._held is None:
+            self._carry_out(operation, done)
+        else:
+            self._held.append((operation, done))
+
+    def _carry_out(self, operation: Operation, done: Callable[[Outcome], None]) -> None:
         self.operations.append(operation)
         if self.answer is not None:
-            return self.answer(operation)
-        return self._get(operation.key) if operation.kind is Kind.GET else self._write(operation)
+            done(self.answer(operation))
+        else:
+            done(self._get(operation.key) if operation.kind is Kind.GET else self._write(operation))
 
     def hold(self) -> None:
-        """Let what is executed from now on wait."""
-        self._released.clear()
+        """Let what is asked for from now on wait."""
+        self._held = self._held or []
 
     def release(self) -> None:
         """Let it go on."""
-        self._released.set()
+        held, self._held = self._held, None
+        for operation, done in held or ():
+            self._carry_out(operation, done)
 
     def place(self, key: str) -> Place:
         """Ask the ring."""
