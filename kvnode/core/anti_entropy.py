@@ -1,7 +1,7 @@
 """Keeping followers equal to their leader: comparing by hash tree, and repairing what differs.
 
 Every led partition is compared with each live follower: at once when it is not yet known to be
-whole there, after changes, and from time to time. A repair is an ordinary accept under the
+whole there, when changes have come to rest, and from time to time. A repair is an ordinary accept under the
 leader's ballot. What is still on its way in a lane differs too, so a key counts as behind only when
 it has differed twice in a row with the same record, and a follower as whole though some differ for
 the first time: unless it has lost something since the last look, which may then be one of them.
@@ -26,6 +26,7 @@ from kvnode.core.throttle import Throttle
 from kvnode.core.versions import Ballot, Version
 
 AT_ONCE = 32
+ROUTINE_AT_ONCE = 2
 REPAIRS_AT_ONCE = 15
 REPAIRS_PER_S = 1500
 LANE_ROOM = 1000
@@ -37,7 +38,16 @@ Rank = tuple[Ballot, Version]
 class Check:
     """What is known of one follower's copy of one partition, under one ballot."""
 
-    __slots__ = ("ballot", "checked_ms", "looked_ms", "losses", "root", "suspects", "under_way")
+    __slots__ = (
+        "ballot",
+        "checked_ms",
+        "looked_ms",
+        "losses",
+        "root",
+        "seen",
+        "suspects",
+        "under_way",
+    )
 
     def __init__(self, ballot: Ballot) -> None:
         self.ballot = ballot
@@ -45,6 +55,7 @@ class Check:
         self.looked_ms = 0
         self.losses = 0
         self.root: int | None = None
+        self.seen: int | None = None
         self.suspects: dict[str, Rank | None] = {}
         self.under_way = False
 
@@ -161,11 +172,13 @@ class AntiEntropy:
         age = now - check.checked_ms
         if not leadership.followers.whole(worker):
             return age >= timing.heartbeat_ms
-        if now - check.looked_ms < timing.compare_ms:
+        if now - check.looked_ms < timing.compare_ms or self._under_way >= ROUTINE_AT_ONCE:
             return False
         check.looked_ms = now
-        changed = check.root != self._ctx.journal.tree(partition).root
-        return changed or bool(check.suspects) or age >= timing.compare_ms * IDLE_ROUNDS
+        root = self._ctx.journal.tree(partition).root
+        at_rest, check.seen = root == check.seen, root
+        open_question = root != check.root or bool(check.suspects)
+        return age >= timing.compare_ms * (1 if at_rest and open_question else IDLE_ROUNDS)
 
     def _compare(self, partition: int, worker: int, leadership: Leadership) -> None:
         check = self._checks[partition, worker]

@@ -140,6 +140,11 @@ class Settling:
         self._under_way = 0
         self._feeding = False
 
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to do."""
+        return self._leadership.ended or self._leadership.settled
+
     def start(self, promises: dict[int, Promise]) -> None:
         """Count the replicas whose digest equals ours, once ours is durable, and go on from there."""
         root = self._ctx.journal.tree(self._leadership.partition).root
@@ -157,7 +162,7 @@ class Settling:
         leadership = self._leadership
         if self._todo and not self._feeding:
             self._feed()
-        if leadership.ended or leadership.settled or self._comparing or self._under_way or self._todo:
+        if self.done or self._comparing or self._under_way or self._todo:
             return
         if len(self._compared) >= self._ctx.quorum - 1:
             leadership.settled_whole()

@@ -84,11 +84,16 @@ class Confirmations:
 
     def _ask(self, waiting: Waiting, others: tuple[int, ...]) -> None:
         wanted = self._ctx.quorum - 1 - len(waiting.confirmed)
-        for worker in others:
+        for worker in sorted(others, key=self._idleness):
             if wanted and worker not in waiting.asked and self._peers.live(worker):
                 waiting.asked.add(worker)
                 self._rounds[worker].gathering.setdefault(waiting.lead, []).append(waiting)
                 wanted -= 1
+
+    def _idleness(self, worker: int) -> int:
+        """Rank the peers to ask: whose next round gathers already, then who can be asked at once."""
+        round_ = self._rounds[worker]
+        return 0 if round_.gathering else 1 if round_.flying is None else 2
 
     def flush(self) -> None:
         """Start the next round with every peer that has answered the last one, if there is cause."""

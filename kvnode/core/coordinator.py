@@ -22,6 +22,9 @@ ATTEMPT_OVERHEAD_BYTES = 100
 LEADER_MARGIN_MS = 100
 FIRST_RETRY_MS = 5
 LAST_RETRY_MS = 200
+ALIGNED_FROM = 8
+GATHER_MS = 2
+LONGEST_GATHER_MS = 20
 
 
 class Request:
@@ -74,7 +77,12 @@ class Request:
 
 
 class Coordinator:
-    """All operations that clients have brought to this worker, or that peers asked it to relay."""
+    """All operations that clients have brought to this worker, or that peers asked it to relay.
+
+    Every message costs far more than an operation in it. So from ``ALIGNED_FROM`` operations under way
+    batches to all leaders, this worker included, depart together: when the last ones have been
+    answered, or when they have had the time that this usually takes. Fewer operations wait for nothing.
+    """
 
     def __init__(self, ctx: Context, peers: Peers, leaders: Leaders) -> None:
         self._ctx = ctx
@@ -82,6 +90,11 @@ class Coordinator:
         self._leaders = leaders
         bounds = ctx.bounds
         self._lanes = {peer.worker: Lane[Request](bounds.batch_items, bounds.batch_bytes) for peer in peers}
+        self._here: list[Request] = []
+        self._here_since_ms = 0
+        self._departed_ms = dict.fromkeys(self._lanes, 0)
+        self._usual_ms = 0.0
+        self.gathering = False
         self._requests: dict[int, Request] = {}
         self._hints: dict[int, int] = {}
         self._again: list[tuple[int, int, Request]] = []
@@ -111,11 +124,9 @@ class Coordinator:
         target = self._choose(request)
         if target == self._ctx.worker:
             request.target = target
-            number = self._register(request)
-            margin = min(LEADER_MARGIN_MS, max(0, request.deadline_ms - self._ctx.now_ms) // 4)
-            deadline_ms = request.deadline_ms - margin
-            pending = Pending(request.operation, self, number, deadline_ms)
-            self._leaders.submit(request.partition, pending)
+            if not self._here:
+                self._here_since_ms = self._ctx.now_ms
+            self._here.append(request)
         elif target:
             self._send(request, target)
         else:
@@ -150,17 +161,42 @@ class Coordinator:
         size = len(request.operation.value or b"") + len(request.operation.key)
         self._lanes[worker].offer(request, size + ATTEMPT_OVERHEAD_BYTES, self._ctx.now_ms)
 
+    def _may_depart(self) -> bool:
+        lanes = self._lanes.values()
+        if not any(lane.flying for lane in lanes):
+            return True
+        if len(self._here) + sum(map(len, lanes)) + len(self._requests) < ALIGNED_FROM:
+            return True
+        times = [lane.oldest_ms or 0 for lane in lanes if lane.idle]
+        if self._here:
+            times.append(self._here_since_ms)
+        patience_ms = min(max(GATHER_MS, self._usual_ms), LONGEST_GATHER_MS)
+        return not times or self._ctx.now_ms - min(times) >= patience_ms
+
     def flush(self) -> None:
-        """Let the next batch to every peer depart."""
+        """Let the next batch to every leader depart, if it is time to; else ``gathering`` is set."""
+        self.gathering = not self._may_depart()
+        if self.gathering:
+            return
+        here, self._here = self._here, []
+        for request in here:
+            self._execute_here(request)
         for worker, lane in self._lanes.items():
             while lane.idle and self._peers[worker].hello is not None:
                 number = self._ctx.number()
                 departing = [request for request in lane.depart(number) if not request.done]
                 attempts = [self._attempt(request, worker) for request in departing]
                 if attempts:
+                    self._departed_ms[worker] = self._ctx.now_ms
                     self._ctx.outbox.send(worker, ExecuteBatch(number, attempts))
                     break
                 lane.answered(number)
+
+    def _execute_here(self, request: Request) -> None:
+        number = self._register(request)
+        margin = min(LEADER_MARGIN_MS, max(0, request.deadline_ms - self._ctx.now_ms) // 4)
+        pending = Pending(request.operation, self, number, request.deadline_ms - margin)
+        self._leaders.submit(request.partition, pending)
 
     def _attempt(self, request: Request, worker: int) -> Attempt:
         request.sent = True
@@ -173,7 +209,9 @@ class Coordinator:
 
     def answered(self, worker: int, reply: ExecuteReply) -> None:
         """Take in a leader's outcomes."""
-        self._lanes[worker].answered(reply.number)
+        if self._lanes[worker].answered(reply.number):
+            took_ms = self._ctx.now_ms - self._departed_ms[worker]
+            self._usual_ms += (took_ms - self._usual_ms) / 16
         for number, outcome in reply.outcomes:
             self.settled(number, outcome)
 

@@ -3,10 +3,15 @@
 A lane per peer holds them in order until they are durable there, across broken links, up to a
 bound. Past it a copy is dropped and its partition is left to anti-entropy: a full queue or a dead
 replica never fails or slows a write that has its quorum.
+
+A message costs far more than a record in it. So as many copies as the quorum wants leave at once, for
+peers that are free or are sent something anyway; the latent ones ride on the next message to their
+peer, or leave together within ``LATENT_MS``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from kvnode.core.context import Context
@@ -14,6 +19,8 @@ from kvnode.core.lane import Lane
 from kvnode.core.messages import AcceptBatch, AcceptItem, AcceptReply, Refusal
 
 RECORD_OVERHEAD_BYTES = 120
+LATENT_MS = 10
+LATENT_RECORDS = 64
 
 
 class CopyWatcher(Protocol):
@@ -35,13 +42,33 @@ class Copies:
     def __init__(self, ctx: Context, peers: list[int]) -> None:
         self._ctx = ctx
         self._linked: set[int] = set()
+        self._wanted: set[int] = set()
         bounds = ctx.bounds
         self._lanes = {peer: Lane[AcceptItem](bounds.batch_items, bounds.batch_bytes) for peer in peers}
         self.dropped = dict.fromkeys(peers, 0)
         self.watcher: CopyWatcher | None = None
 
+    def spread(self, workers: Sequence[int], item: AcceptItem, needed: int) -> None:
+        """Queue a record for some peers; ``needed`` of them are sent it at once."""
+        for place, worker in enumerate(sorted(workers, key=self._trouble)):
+            self._queue(worker, item)
+            if place < needed:
+                self._wanted.add(worker)
+
     def offer(self, worker: int, item: AcceptItem) -> None:
-        """Queue a record for a peer, or drop it if the queue is full."""
+        """Queue a record for a peer, to be sent at once, or drop it if the queue is full."""
+        self._queue(worker, item)
+        self._wanted.add(worker)
+
+    def _trouble(self, worker: int) -> int:
+        """Rank the peers for a copy that is wanted at once: the least messages, the soonest answer."""
+        if worker not in self._linked:
+            return 3
+        if self._lanes[worker].flying:
+            return 2
+        return 0 if worker in self._wanted else 1
+
+    def _queue(self, worker: int, item: AcceptItem) -> None:
         lane, bounds = self._lanes[worker], self._ctx.bounds
         if len(lane) >= bounds.latent_records or lane.queued_bytes >= bounds.latent_bytes:
             self.dropped[worker] += 1
@@ -61,6 +88,8 @@ class Copies:
     def link_up(self, worker: int) -> None:
         """Begin to send; what was in flight on an earlier link goes first."""
         self._linked.add(worker)
+        if len(self._lanes[worker]):
+            self._wanted.add(worker)
 
     def link_down(self, worker: int) -> None:
         """Stop sending: accepting is idempotent, so what was in flight is sent again later."""
@@ -68,10 +97,14 @@ class Copies:
         self._lanes[worker].broken_resend()
 
     def flush(self) -> None:
-        """Let the next batch of every idle lane depart."""
+        """Let the next batch of every idle lane depart that is wanted, or has waited for long enough."""
+        latest_ms = self._ctx.now_ms - LATENT_MS
         for worker in self._linked:
             lane = self._lanes[worker]
-            if lane.idle:
+            if not lane.idle:
+                continue
+            if worker in self._wanted or len(lane) >= LATENT_RECORDS or (lane.oldest_ms or 0) <= latest_ms:
+                self._wanted.discard(worker)
                 number = self._ctx.number()
                 self._ctx.outbox.send(worker, AcceptBatch(number, lane.depart(number)))
 

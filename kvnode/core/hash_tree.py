@@ -8,6 +8,7 @@ the hash: two replicas that hold the same version under different ballots do not
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import blake2b
 from struct import Struct
 
@@ -19,6 +20,7 @@ _FIELDS = Struct("<QIQIQI")
 _DIGEST = Struct("<Q")
 
 
+@lru_cache(maxsize=4096)  # an operation asks several times
 def key_hash(key: str) -> int:
     """Return the 64-bit position of a key: BLAKE2b of its UTF-8 form, read as big-endian."""
     return int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big")

@@ -71,6 +71,10 @@ class Journal(Protocol):
     def voting(self, partition: int) -> bool:
         """Whether this replica may promise, accept and confirm."""
 
+    @property
+    def votes(self) -> int:
+        """In how many partitions this replica votes."""
+
     def set_voting(self, partition: int) -> int:
         """Let the replica vote: it has copied what the others hold."""
 

@@ -42,6 +42,11 @@ class Lane(Generic[ItemT]):
         return self._queue[0][2] if self._queue else None
 
     @property
+    def flying(self) -> bool:
+        """Whether a batch is in flight."""
+        return bool(self._batch)
+
+    @property
     def idle(self) -> bool:
         """Whether nothing is in flight and something waits."""
         return not self._batch and bool(self._queue)

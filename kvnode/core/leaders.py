@@ -124,6 +124,7 @@ class Leaders:
         leadership = Leadership(self._ctx, partition, election.ballot, self._parts, self.overtaken)
         self.led[partition] = leadership
         self._leader[partition] = election.ballot
+        self._candidacy.leader_seen(partition)
         self.changes += 1
         settling = Settling(self._ctx, self._calls, self._peers, leadership, self.overtaken, self._turns)
         self._settlings[partition] = settling
@@ -243,10 +244,13 @@ class Leaders:
         now = self._ctx.now_ms
         if self._started_ms is None:
             self._started_ms = now
-        for leadership in list(self.led.values()):
+        for leadership in [lead for lead in self.led.values() if lead.busy]:
             leadership.tick()
-        for settling in list(self._settlings.values()):
-            settling.go_on()
+        for partition, settling in list(self._settlings.items()):
+            if settling.done:
+                del self._settlings[partition]
+            else:
+                settling.go_on()
         self._elections.tick(self._candidacy.has_quorum)
         if now - self._started_ms >= self._ctx.timing.suspect_ms:
             self._consider_all()
@@ -255,6 +259,8 @@ class Leaders:
     def _consider_all(self) -> None:
         self._replace_lost()
         for partition in self.held:
+            if partition in self.led:
+                continue
             if self._is_taken(partition):
                 self._candidacy.leader_seen(partition)
             else:

@@ -70,6 +70,11 @@ class Leadership:
         self._doubtful: set[str] = set()
 
     @property
+    def busy(self) -> bool:
+        """Whether any key is in use."""
+        return bool(self._slots)
+
+    @property
     def idle(self) -> bool:
         """Whether no client's operation is under way or waits (reads that only want confirming aside)."""
         return not any(slot.has_clients for slot in self._slots.values())
@@ -195,8 +200,7 @@ class Leadership:
         if entry is None or entry.copied or (record.accepted, record.version) > entry.rank:
             self._ctx.append(record)
         item = AcceptItem(record, request_id)
-        for worker in self.others:
-            self._parts.copies.offer(worker, item)
+        self._parts.copies.spread(self.others, item, self._ctx.quorum - 1)
         self._ctx.durability.after_all(partial(self.copied, self._ctx.worker, record))
 
     def copied(self, worker: int, record: Record) -> None:

@@ -74,16 +74,14 @@ class Rebuild:
     @property
     def remaining(self) -> int:
         """Count the partitions that have no vote yet."""
-        voting = self._ctx.journal.voting
-        return sum(not voting(partition) for partition in self._ctx.held)
+        return len(self._ctx.held) - self._ctx.journal.votes
 
     @property
     def votes_in(self) -> tuple[int, ...]:
         """The partitions in which this worker votes, if it does not in all."""
-        votes = tuple(
-            partition for partition in sorted(self._ctx.held) if self._ctx.journal.voting(partition)
-        )
-        return () if len(votes) == len(self._ctx.held) else votes
+        if not self.remaining:
+            return ()
+        return tuple(partition for partition in sorted(self._ctx.held) if self._ctx.journal.voting(partition))
 
     def restart(self, partition: int) -> None:
         """Copy a partition from the beginning: something of it was lost."""

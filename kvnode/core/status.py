@@ -58,7 +58,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     tombstones_forgotten: int = 0
 
 
-class KeyEvent(msgspec.Struct, frozen=True, gc=False):
+class KeyEvent(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A copy of a record became part of this worker's index. ``deleted``: it is a tombstone."""
 
     key: str

@@ -108,6 +108,7 @@ class WorkerMachine:
         self.peers.watch(self.coordinator)
         self.peers.watch(self.leaders)
         self._housekept_ms = 0
+        self._looked_ms = 0
 
     # --- links ------------------------------------------------------------------------------------
 
@@ -258,7 +259,14 @@ class WorkerMachine:
         self.leaders.tick()
         self.anti_entropy.tick()
         self.forgetting.tick()
-        self.heartbeats.ready = not self.not_ready()
+        if self.ctx.now_ms - self._looked_ms >= self.ctx.timing.heartbeat_ms:
+            self._looked_ms = self.ctx.now_ms
+            self.heartbeats.ready = not self.not_ready()
+
+    @property
+    def gathering(self) -> bool:
+        """Whether something waits for more to be sent with it: call ``flush`` again in a moment."""
+        return self.coordinator.gathering
 
     def flush(self) -> None:
         """Send what has gathered: call when no more input waits."""
@@ -266,8 +274,8 @@ class WorkerMachine:
             damaged, self.ctx.damaged = self.ctx.damaged, set()
             self.damaged(damaged)
         self.coordinator.go_on()
-        self.leaders.flush()
         self.coordinator.flush()
+        self.leaders.flush()
         self.confirmations.flush()
         self.copies.flush()
 

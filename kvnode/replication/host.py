@@ -31,6 +31,7 @@ from kvnode.replication.transport import Transport
 from kvnode.storage.store import Store
 
 TICK_S = 0.01
+GATHER_S = 0.001
 GAUGES_S = 1.0
 EPOCH = 1
 PROTOCOL = (1, 1)
@@ -71,6 +72,7 @@ class WorkerHost:
         self._transport: Transport | None = None
         self._stopped = False
         self._flush_due = False
+        self._gathering = False
         self._gauges_due_s = 0.0
         self._token = 0
         self._answers: dict[int, tuple[Kind, Callable[[Outcome], None]]] = {}
@@ -293,6 +295,15 @@ class WorkerHost:
                 self._carry_out(effect)
         except Exception as error:  # noqa: BLE001 - as above
             self._fail(error)
+            return
+        if self.machine.gathering and not self._gathering:
+            self._gathering = True
+            self._loop.call_later(GATHER_S, self._depart)
+
+    def _depart(self) -> None:
+        self._gathering = False
+        self._set_clock()
+        self._flush()
 
     def _carry_out(self, effect: Effect) -> None:
         if isinstance(effect, Send):

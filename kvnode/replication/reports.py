@@ -20,7 +20,7 @@ from kvnode.logs import LogBuffer
 from kvnode.storage.store import Store
 
 EVENTS_KEPT = 10_000
-EVENTS_A_REPORT = 1000
+EVENTS_A_REPORT = 500
 LINES_A_REPORT = 500
 PREVIEW_BYTES = 4096
 

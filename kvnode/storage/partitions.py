@@ -26,6 +26,7 @@ class PartitionStates:
         self.floor = [NO_VERSION] * partitions
         self.forgotten = [NO_VERSION] * partitions
         self.voting = [False] * partitions
+        self.votes = 0
         self._revoked: set[int] = set()
 
     def apply(self, line: StateLine) -> None:
@@ -47,6 +48,7 @@ class PartitionStates:
 
     def set_voting(self, partition: int, *, voting: bool) -> None:
         """Give the right to vote, or take it away."""
+        self.votes += voting - self.voting[partition]
         self.voting[partition] = voting
         if voting:
             self._revoked.discard(partition)

@@ -254,6 +254,11 @@ class Store:
         """Whether this replica may promise, accept and confirm."""
         return self._states.voting[partition]
 
+    @property
+    def votes(self) -> int:
+        """In how many partitions this replica votes."""
+        return self._states.votes
+
     def set_voting(self, partition: int) -> int:
         """Let the replica vote: it has copied what the others hold."""
         if self._states.voting[partition]:

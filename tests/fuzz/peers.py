@@ -35,6 +35,7 @@ _BULK = {
     "held": ["fuzz/1", [1, 1], [1, 1, 1], False, False],
     "ballots": [1, [1, 1]],
     "attempts": [1, [2, "fuzz/1", b"1", [[[1, 1, 1]], False, False], False, "id"], 1000, False],
+    "key_events": ["fuzz/1", 1, [1, 1, 1], False],
     "outcomes": [1, [1, [1, 1, 1], b"1", 2, 1, 1, 1, ""]],
 }
 """What stands in each of the fields that hold arrays in MessagePack."""

@@ -31,6 +31,7 @@ def test_a_copy_is_held_past_its_deletion_and_the_forgetting(stage: Stage) -> No
     first, second, third = stage.first, stage.second, stage.third
     late = stage.network.hold(carrying("gone", target=third), copying=True)
     stage.store(first, "gone")
+    stage.until(lambda: late.packets)
     tombstone = delete(stage)
     for number in (first, second, third):
         raise_floor(stage, number, tombstone, NO_VERSION)

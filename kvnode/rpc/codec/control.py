@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from kvnode.core.messages import Hello
-from kvnode.core.status import KeyEvent, KeyPage, PeerStatus, Report, StoredKey, WorkerStatus
+from kvnode.core.status import KeyPage, PeerStatus, Report, StoredKey, WorkerStatus
 from kvnode.errors import MessageError
+from kvnode.rpc.codec.packed import pack, unpack_events
 from kvnode.rpc.codec.replication import hello_from_message, hello_to_message
 from kvnode.rpc.codec.wire import (
     EPOCH,
@@ -110,9 +111,7 @@ def encode_report(greeted: tuple[Hello | None, Report]) -> bytes:
     _put_status(message.status, report.status)
     message.log_lines.extend(report.log_lines)
     message.logs_dropped = report.logs_dropped
-    for event in report.key_events:
-        one = message.key_events.add(key=event.key, partition=event.partition, deleted=event.deleted)
-        one.version_term, one.version_worker, one.version_seq = event.version
+    message.key_events = pack(report.key_events) if report.key_events else b""
     message.events_dropped = report.events_dropped
     return message.SerializeToString()
 
@@ -123,22 +122,12 @@ def decode_report(data: bytes) -> tuple[Hello | None, Report]:
     if not message.HasField("status"):
         raise MessageError("a report without a status")
     check_count("log lines", message.log_lines)
-    check_count("key events", message.key_events)
-    events = [
-        KeyEvent(
-            checked_key(one.key),
-            one.partition,
-            version(one.version_term, one.version_worker, one.version_seq),
-            one.deleted,
-        )
-        for one in message.key_events
-    ]
     report = Report(
         number=message.number,
         status=_get_status(message.status),
         log_lines=list(message.log_lines),
         logs_dropped=message.logs_dropped,
-        key_events=events,
+        key_events=unpack_events(message.key_events),
         events_dropped=message.events_dropped,
     )
     return hello_from_message(message.hello) if message.HasField("hello") else None, report

@@ -15,6 +15,7 @@ import msgspec
 from kvnode.core.messages import AcceptItem, Attempt, Held
 from kvnode.core.operations import Condition, Kind, Outcome
 from kvnode.core.records import Record
+from kvnode.core.status import KeyEvent
 from kvnode.core.versions import Ballot, Version
 from kvnode.errors import MessageError
 from kvnode.rpc.codec.wire import (
@@ -57,6 +58,9 @@ _held: Final[Callable[[bytes], list[Held]]] = _unpacker(Held, "keys")
 _ballots: Final[Callable[[bytes], list[tuple[int, Ballot]]]] = _unpacker(tuple[int, Ballot], "ballots")
 _attempts: Final[Callable[[bytes], list[Attempt]]] = _unpacker(Attempt, "attempts")
 _outcomes: Final[Callable[[bytes], list[tuple[int, Outcome]]]] = _unpacker(tuple[int, Outcome], "outcomes")
+
+
+_events: Final[Callable[[bytes], list[KeyEvent]]] = _unpacker(KeyEvent, "key events")
 
 
 def unpack_items(data: bytes) -> list[AcceptItem]:
@@ -138,6 +142,16 @@ def unpack_outcomes(data: bytes) -> list[tuple[int, Outcome]]:
         if outcome.value is not None:
             checked_value(outcome.value)
     return outcomes
+
+
+def unpack_events(data: bytes) -> list[KeyEvent]:
+    """Read what became part of a worker's index."""
+    events = _events(data)
+    for event in events:
+        _check_partition(event.partition)
+        checked_key(event.key)
+        _check_version(event.version)
+    return events
 
 
 def _check_record(record: Record) -> None:

@@ -19,6 +19,7 @@ from kvnode.storage.store import Store
 def let_a_wiped_disk_vote(patch: pytest.MonkeyPatch) -> None:
     """Give every disk a vote, whatever it holds."""
     patch.setattr(Store, "voting", lambda *_: True)
+    patch.setattr(Rebuild, "remaining", property(lambda _: 0))
 
 
 def vote_after_one_copy(patch: pytest.MonkeyPatch) -> None:

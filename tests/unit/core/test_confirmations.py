@@ -51,19 +51,37 @@ def test_one_round_serves_all_that_wait(ctx: Context, confirmations: Confirmatio
 
 
 def test_a_round_under_way_serves_nobody_new(ctx: Context, confirmations: Confirmations) -> None:
-    """A read that comes while a round is under way waits for the next one."""
+    """A read that comes while a round is under way is confirmed by another one."""
     outcomes = Outcomes()
     join(confirmations, outcomes, 1)
     confirmations.flush()
     ((worker, first),) = rounds(ctx)
     join(confirmations, outcomes, 2)
     confirmations.flush()
+    ((other, second),) = rounds(ctx)
+    assert other != worker
     confirmations.answered(worker, ConfirmReply(first.number, []))
     assert [token for token, _ in outcomes.told] == [1]
-    confirmations.flush()
-    ((_, second),) = rounds(ctx)
-    confirmations.answered(worker, ConfirmReply(second.number, []))
+    confirmations.answered(other, ConfirmReply(second.number, []))
     assert [token for token, _ in outcomes.told] == [1, 2]
+
+
+def test_a_round_gathers_while_all_peers_are_asked(ctx: Context, confirmations: Confirmations) -> None:
+    """With rounds under way everywhere a read waits for the next one."""
+    outcomes = Outcomes()
+    for token in (1, 2):
+        join(confirmations, outcomes, token)
+        confirmations.flush()
+    (worker, first), _ = rounds(ctx)
+    join(confirmations, outcomes, 3)
+    confirmations.flush()
+    assert not rounds(ctx)
+    confirmations.answered(worker, ConfirmReply(first.number, []))
+    confirmations.flush()
+    ((again, third),) = rounds(ctx)
+    assert again == worker
+    confirmations.answered(worker, ConfirmReply(third.number, []))
+    assert [token for token, _ in outcomes.told] == [1, 3]
 
 
 def test_a_replica_without_a_vote_confirms_nothing(ctx: Context, confirmations: Confirmations) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kvnode.core.context import Context
-from kvnode.core.copies import Copies
+from kvnode.core.copies import LATENT_MS, Copies
 from kvnode.core.messages import AcceptBatch, AcceptItem, AcceptReply, Refusal
 from kvnode.core.versions import Ballot
 from tests.unit.core.building import record, sent
@@ -78,6 +78,41 @@ def test_sends_again_after_a_break(ctx: Context, copies: Copies) -> None:
     copies.flush()
     first, second = sent(ctx)
     assert first.request.number != second.request.number
+
+
+def test_latent_copies_ride_along_or_leave_together(ctx: Context, copies: Copies) -> None:
+    """One of two copies leaves at once; the other waits for company, but not for long."""
+    copies.link_up(2)
+    copies.link_up(3)
+    copies.spread((2, 3), AcceptItem(record(1)), 1)
+    copies.spread((3, 2), AcceptItem(record(2)), 1)
+    copies.flush()
+    (send,) = sent(ctx)
+    assert isinstance(send.request, AcceptBatch)
+    assert send.to == 2
+    assert len(send.request.items) == 2
+    copies.spread((2, 3), AcceptItem(record(3)), 1)
+    copies.flush()
+    (send,) = sent(ctx)
+    assert isinstance(send.request, AcceptBatch)
+    assert send.to == 3
+    assert len(send.request.items) == 3
+    copies.answered(2, AcceptReply(0, []))
+    ctx.now_ms += LATENT_MS
+    copies.flush()
+    assert sent(ctx) == []
+
+
+def test_latent_copies_do_not_wait_for_ever(ctx: Context, copies: Copies) -> None:
+    """Without company they leave after a few milliseconds."""
+    copies.link_up(2)
+    copies.link_up(3)
+    copies.spread((2, 3), AcceptItem(record(1)), 1)
+    copies.flush()
+    assert [send.to for send in sent(ctx)] == [2]
+    ctx.now_ms += LATENT_MS
+    copies.flush()
+    assert [send.to for send in sent(ctx)] == [3]
 
 
 def test_drops_what_does_not_fit(copies: Copies, counter: Counter) -> None:
