@@ -89,10 +89,20 @@ def _possible(order: tuple[Op, ...]) -> bool:
     return True
 
 
+def _named(ops: list[Op]) -> set[str | None]:
+    """Return the versions that conditions name, and those that refusals showed."""
+    named: set[str | None] = {op.version for op in ops if op.told is Told.CONDITION_FAILED} - {None}
+    return named.union(*(op.if_match or () for op in ops))
+
+
 @given(histories())
 @settings(max_examples=300, deadline=None)
 def test_the_search_finds_what_trying_everything_finds(ops: list[Op]) -> None:
-    """On small histories the search and the twin agree, in both directions."""
+    """On small histories the search and the twin agree, in both directions.
+
+    Only the twin knows which version an unknown PUT would have made. Where a condition names one that
+    no known PUT made, the search may find more orders, and never less.
+    """
     try:
         register = Register(ops)
     except HistoryError:
@@ -100,6 +110,9 @@ def test_the_search_finds_what_trying_everything_finds(ops: list[Op]) -> None:
         return
     unseen = Unseen(register)
     search = Search(register, unseen, Span(register.certain, [ABSENT]), 1_000_000)
-    assert search.found == explained(ops)
+    if _named(ops) <= {op.version for op in ops if op.op is Asked.PUT and op.told is Told.OK}:
+        assert search.found == explained(ops)
+    else:
+        assert search.found or not explained(ops)
     if search.found:
         assert not any(unexplained(register, unseen, op.start_us) for op in ops)
