@@ -19,6 +19,8 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
+from kvnode.tallies import CountTally, SecondsTally
+
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 REGISTRY = CollectorRegistry()
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each of ours, and of use to nobody here
@@ -65,15 +67,15 @@ TOMBSTONES = Gauge("kvnode_tombstones", "Deleted keys that are not forgotten yet
 
 # REST
 
-HTTP_REQUESTS = Counter(
-    "kvnode_http_requests", "Requests answered, by status.", ["method", "code"], registry=REGISTRY
+HTTP_REQUESTS = CountTally(
+    "kvnode_http_requests", "Requests answered, by status.", ["method", "code"], REGISTRY
 )
-HTTP_REQUEST_SECONDS = Histogram(
+HTTP_REQUEST_SECONDS = SecondsTally(
     "kvnode_http_request_duration_seconds",
     "How long a request took from its head to its answer.",
-    ["method"],
-    buckets=REQUEST_BUCKETS_S,
-    registry=REGISTRY,
+    "method",
+    REQUEST_BUCKETS_S,
+    REGISTRY,
 )
 INFLIGHT_REQUESTS = Gauge("kvnode_inflight_requests", "Requests being answered now.", registry=REGISTRY)
 
@@ -87,8 +89,8 @@ CONNECTIONS_CUT = Counter(
 
 # replication
 
-OPERATIONS = Counter(
-    "kvnode_operations", "Operations coordinated here, by outcome.", ["kind", "outcome"], registry=REGISTRY
+OPERATIONS = CountTally(
+    "kvnode_operations", "Operations coordinated here, by outcome.", ["kind", "outcome"], REGISTRY
 )
 PARTITIONS_LED = Gauge("kvnode_partitions_led", "Partitions led now.", registry=REGISTRY)
 PARTITIONS_HELD = Gauge("kvnode_partitions_held", "Partitions with a replica here.", registry=REGISTRY)

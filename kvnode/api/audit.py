@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
 from time import perf_counter
 
 from kvnode.logs import get_logger
@@ -29,9 +27,9 @@ class Audit:
     ) -> None:
         """Count one answer, and log it if it is traced, slow, or a failure."""
         elapsed_s = perf_counter() - started_s
-        count_request, observe_seconds = _measures(method if method in _METHODS else "other", status)
-        count_request()
-        observe_seconds(elapsed_s)
+        name = method if method in _METHODS else "other"
+        HTTP_REQUESTS.add(name, str(status))
+        HTTP_REQUEST_SECONDS.add(name, elapsed_s)
         failed = status >= 500 and path != PROBED  # noqa: PLR2004
         if traced or elapsed_s >= self._slow_s or failed:
             write = _log.warning if status >= 500 else _log.info  # noqa: PLR2004
@@ -43,9 +41,3 @@ class Audit:
                 status=status,
                 duration_ms=round(elapsed_s * 1000, 3),
             )
-
-
-@cache
-def _measures(method: str, status: int) -> tuple[Callable[[], None], Callable[[float], None]]:
-    """Return what counts a request and what takes its time: looking them up costs more than using them."""
-    return HTTP_REQUESTS.labels(method, status).inc, HTTP_REQUEST_SECONDS.labels(method).observe

@@ -11,7 +11,6 @@ import asyncio
 import random
 import uuid
 from collections.abc import Callable
-from functools import cache
 from time import monotonic
 
 from kvnode.config import WorkerConfig
@@ -38,12 +37,6 @@ PROTOCOL = (1, 1)
 WARNINGS = frozenset({"peer_suspected", "leadership_lost", "partitions_damaged"})
 
 _log = get_logger()
-
-
-@cache
-def _counter(kind: Kind, status: Status) -> Callable[[], None]:
-    """Return what counts an operation: looking it up costs more than using it."""
-    return OPERATIONS.labels(kind.name.lower(), status.name.lower()).inc
 
 
 class WorkerHost:
@@ -142,7 +135,7 @@ class WorkerHost:
 
     def _answer(self, token: int, outcome: Outcome) -> None:
         kind, done = self._answers.pop(token)
-        _counter(kind, outcome.status)()
+        OPERATIONS.add(kind.name.lower(), outcome.status.name.lower())
         try:
             done(outcome)
         except Exception as error:  # noqa: BLE001 - of whoever asked, and no concern of the machine

@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 
 from kvnode import metrics
+from kvnode.tallies import CountTally, SecondsTally
+
+Tally = CountTally | SecondsTally
 
 
 def test_names_are_ours_with_help_and_units() -> None:
@@ -23,7 +27,7 @@ def test_names_are_ours_with_help_and_units() -> None:
 
 def test_what_was_counted_is_shown() -> None:
     """A count appears under its labels."""
-    metrics.OPERATIONS.labels("test_kind", "ok").inc()
+    metrics.OPERATIONS.add("test_kind", "ok")
     assert b'kvnode_operations_total{kind="test_kind",outcome="ok"} 1.0' in metrics.render()
 
 
@@ -32,6 +36,19 @@ def test_every_metric_is_fed() -> None:
     package = Path(metrics.__file__).parent
     sources = [path for path in package.rglob("*.py") if path != Path(metrics.__file__)]
     text = "".join(source.read_text(encoding="utf-8") for source in sources)
-    ours = [name for name, value in vars(metrics).items() if isinstance(value, MetricWrapperBase)]
+    ours = [name for name, value in vars(metrics).items() if isinstance(value, MetricWrapperBase | Tally)]
     assert ours
     assert [name for name in ours if not re.search(rf"\b{name}\b", text)] == []
+
+
+def test_a_tally_shows_what_a_histogram_shows() -> None:
+    """Each bucket counts what is at or below its bound, and the last one everything."""
+    registry = CollectorRegistry()
+    tally = SecondsTally("s", "Seconds.", "kind", (0.5, 1.0), registry)
+    usual_registry = CollectorRegistry()
+    usual = Histogram("s", "Seconds.", ["kind"], buckets=(0.5, 1.0), registry=usual_registry)
+    for seconds in (0.1, 0.5, 0.7, 1.0, 3.0):
+        tally.add("a", seconds)
+        usual.labels("a").observe(seconds)
+    created = re.compile(rb"[^\n]*_created[^\n]*\n")
+    assert created.sub(b"", generate_latest(registry)) == created.sub(b"", generate_latest(usual_registry))
