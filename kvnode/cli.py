@@ -19,14 +19,12 @@ from rich.console import Console
 
 from kvnode.config import NodeConfig, load_controller_config, load_worker_config, warnings
 from kvnode.errors import ConfigError, LockedError, PeerError, StorageError
-from kvnode.local.cluster import run_up
 from kvnode.local.plan import UpOptions
 from kvnode.logs import complain, configure, get_logger, silenced
 from kvnode.storage.disk import PosixDisk, ReadOnlyDisk
 from kvnode.storage.findings import FolderReport, Severity
 from kvnode.storage.fsck import check_folder
 from kvnode.storage.repair import repair_folder
-from kvnode.verify import command
 
 EX_UNAVAILABLE: Final = 69
 EX_IOERR: Final = 74
@@ -77,6 +75,8 @@ def up(
     port: Annotated[int, typer.Option(help="The controller's REST port; the others follow it.")] = 5000,
 ) -> None:
     """Run a controller and workers on this machine until Ctrl-C."""
+    from kvnode.local.cluster import run_up  # noqa: PLC0415 - a node needs no HTTP client
+
     options = UpOptions(directory, workers, _seconds(restart_after), port)
     try:
         raise typer.Exit(asyncio.run(run_up(options, Console())))
@@ -106,6 +106,8 @@ def verify(
 
     It uses keys of its own and deletes them. Exit status: 0 linearizable, 1 violated, 2 undecided.
     """
+    from kvnode.verify import command  # noqa: PLC0415 - as above
+
     urls = tuple(address.rstrip("/") for entry in url for address in entry.split(","))
     if bad := [address for address in urls if not address.startswith(("http://", "https://"))]:
         raise typer.BadParameter(f"expected http://HOST:PORT, got {bad[0]!r}", param_hint="--url")

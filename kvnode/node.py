@@ -27,7 +27,6 @@ from kvnode.config import (
     split_address,
     warnings,
 )
-from kvnode.controller.app import Controller
 from kvnode.errors import NoSpaceError, PeerError, StorageError
 from kvnode.logs import LogBuffer, complain, configure, get_logger
 from kvnode.replication.host import WorkerHost
@@ -232,6 +231,8 @@ async def _serve_worker(config: WorkerConfig, host: WorkerHost, ending: Ending) 
 
 
 async def _controller(config: ControllerConfig, logs: LogBuffer) -> None:
+    from kvnode.controller.app import Controller  # noqa: PLC0415 - a worker needs neither Socket.IO nor an HTTP client
+
     ending = Ending()
     cluster = config.cluster
     lister = InspectionClient({entry.id: entry.grpc for entry in cluster.workers})
