@@ -27,8 +27,8 @@ from kvnode.core.versions import Ballot, Version
 
 AT_ONCE = 32
 ROUTINE_AT_ONCE = 2
-REPAIRS_AT_ONCE = 15
-REPAIRS_PER_S = 1500
+REPAIRS_AT_ONCE = 5
+REPAIRS_PER_S = 500
 LANE_ROOM = 1000
 IDLE_ROUNDS = 4
 

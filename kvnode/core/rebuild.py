@@ -27,7 +27,7 @@ from kvnode.core.versions import NO_BALLOT, NO_VERSION
 from kvnode.errors import NoSpaceError
 
 AT_ONCE = 8
-RECORDS_PER_S = 5000
+RECORDS_PER_S = 2000
 """How fast records are copied, over all partitions: what clients ask of the other replicas goes first."""
 
 RECORD_BYTES = 4096

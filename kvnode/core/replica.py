@@ -35,7 +35,7 @@ from kvnode.errors import DamageError
 
 COMPARE_PAGE = 2000
 COPY_PAGE_BYTES = 1024 * 1024
-COPY_PAGE_RECORDS = 200
+COPY_PAGE_RECORDS = 100
 
 
 class PromiseWatcher(Protocol):
