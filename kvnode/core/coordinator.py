@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 
 from kvnode.core.context import Context
+from kvnode.core.departures import Departures
 from kvnode.core.effects import Sink
 from kvnode.core.lane import Lane
 from kvnode.core.leaders import Leaders
@@ -22,9 +23,6 @@ ATTEMPT_OVERHEAD_BYTES = 100
 LEADER_MARGIN_MS = 100
 FIRST_RETRY_MS = 5
 LAST_RETRY_MS = 200
-ALIGNED_FROM = 8
-GATHER_MS = 2
-LONGEST_GATHER_MS = 20
 
 
 class Request:
@@ -79,9 +77,7 @@ class Request:
 class Coordinator:
     """All operations that clients have brought to this worker, or that peers asked it to relay.
 
-    Every message costs far more than an operation in it. So from ``ALIGNED_FROM`` operations under way
-    batches to all leaders, this worker included, depart together: when the last ones have been
-    answered, or when they have had the time that this usually takes. Fewer operations wait for nothing.
+    ``gathering``: some wait for others to depart with; ``flush`` again in a moment.
     """
 
     def __init__(self, ctx: Context, peers: Peers, leaders: Leaders) -> None:
@@ -92,8 +88,7 @@ class Coordinator:
         self._lanes = {peer.worker: Lane[Request](bounds.batch_items, bounds.batch_bytes) for peer in peers}
         self._here: list[Request] = []
         self._here_since_ms = 0
-        self._departed_ms = dict.fromkeys(self._lanes, 0)
-        self._usual_ms = 0.0
+        self._departures = Departures(self._lanes)
         self.gathering = False
         self._requests: dict[int, Request] = {}
         self._hints: dict[int, int] = {}
@@ -165,16 +160,14 @@ class Coordinator:
         lanes = self._lanes.values()
         if not any(lane.flying for lane in lanes):
             return True
-        if len(self._here) + sum(map(len, lanes)) + len(self._requests) < ALIGNED_FROM:
-            return True
         times = [lane.oldest_ms or 0 for lane in lanes if lane.idle]
         if self._here:
             times.append(self._here_since_ms)
-        patience_ms = min(max(GATHER_MS, self._usual_ms), LONGEST_GATHER_MS)
-        return not times or self._ctx.now_ms - min(times) >= patience_ms
+        under_way = len(self._here) + sum(map(len, lanes)) + len(self._requests)
+        return self._departures.due(under_way, min(times, default=None), self._ctx.now_ms)
 
     def flush(self) -> None:
-        """Let the next batch to every leader depart, if it is time to; else ``gathering`` is set."""
+        """Let the next batch to every leader, this worker included, depart if it is time to."""
         self.gathering = not self._may_depart()
         if self.gathering:
             return
@@ -187,7 +180,7 @@ class Coordinator:
                 departing = [request for request in lane.depart(number) if not request.done]
                 attempts = [self._attempt(request, worker) for request in departing]
                 if attempts:
-                    self._departed_ms[worker] = self._ctx.now_ms
+                    self._departures.departed(worker, self._ctx.now_ms)
                     self._ctx.outbox.send(worker, ExecuteBatch(number, attempts))
                     break
                 lane.answered(number)
@@ -210,8 +203,7 @@ class Coordinator:
     def answered(self, worker: int, reply: ExecuteReply) -> None:
         """Take in a leader's outcomes."""
         if self._lanes[worker].answered(reply.number):
-            took_ms = self._ctx.now_ms - self._departed_ms[worker]
-            self._usual_ms += (took_ms - self._usual_ms) / 16
+            self._departures.answered(worker, self._ctx.now_ms)
         for number, outcome in reply.outcomes:
             self.settled(number, outcome)
 
