@@ -6,6 +6,7 @@ leads once a majority has promised its ballot, and no longer than until it hears
 
 from __future__ import annotations
 
+from kvnode.core.beliefs import Beliefs
 from kvnode.core.calls import Calls
 from kvnode.core.candidacy import Candidacy
 from kvnode.core.comparison import Settling, Turns
@@ -40,7 +41,7 @@ class Leaders:
         self._hand_overs = HandOvers(ctx, peers, calls, self._candidacy, self.led, self._release)
         self._settlings: dict[int, Settling] = {}
         self._turns = Turns()
-        self._leader: dict[int, Ballot] = {}
+        self._beliefs = Beliefs(ctx)
         self._highest: dict[int, int] = {}
         self._doubted: set[int] = set()
         self._started_ms: int | None = None
@@ -49,7 +50,7 @@ class Leaders:
 
     def leader_of(self, partition: int) -> int:
         """Return who leads a partition as far as is known here (0: unknown)."""
-        ballot = self._leader.get(partition)
+        ballot = self._beliefs.ballot(partition)
         return 0 if ballot is None else ballot.worker
 
     def submit(self, partition: int, pending: Pending) -> None:
@@ -101,7 +102,7 @@ class Leaders:
             self._stand(partition)
 
     def _stand(self, partition: int) -> None:
-        self._leader.pop(partition, None)
+        self._beliefs.forget(partition)
         self._elections.stand(partition, self._highest.get(partition, 0))
 
     def asked_to_lead(self, partitions: list[int]) -> None:
@@ -123,7 +124,7 @@ class Leaders:
         """Lead a partition from now on."""
         leadership = Leadership(self._ctx, partition, election.ballot, self._parts, self.overtaken)
         self.led[partition] = leadership
-        self._leader[partition] = election.ballot
+        self._beliefs.seen(partition, election.ballot)
         self._candidacy.leader_seen(partition)
         self.changes += 1
         settling = Settling(self._ctx, self._calls, self._peers, leadership, self.overtaken, self._turns)
@@ -143,16 +144,19 @@ class Leaders:
 
     def _note_higher(self, partition: int, ballot: Ballot) -> None:
         if ballot.worker != self._ctx.worker:
-            self._leader[partition] = ballot
+            self._beliefs.heard(partition, ballot)
         self._highest[partition] = max(self._highest.get(partition, 0), ballot.term)
 
-    def promised(self, partition: int, ballot: Ballot) -> None:
+    def promised(self, partition: int, ballot: Ballot, *, leads: bool) -> None:
         """Note another worker's ballot: whoever led or stood before is overtaken."""
-        if self._leader.get(partition) == ballot:
-            return
-        self._elections.overtaken(partition, ballot)
-        self._leader[partition] = ballot
-        self._end(partition, ballot)
+        news = self._beliefs.ballot(partition) != ballot
+        if leads:
+            self._beliefs.seen(partition, ballot)
+        else:
+            self._beliefs.heard(partition, ballot)
+        if news:
+            self._elections.overtaken(partition, ballot)
+            self._end(partition, ballot)
 
     def overtaken(self, refusal: Refusal, _worker: int) -> None:
         """Note a higher ballot that another replica has promised."""
@@ -174,7 +178,7 @@ class Leaders:
         """Lead no more, because a successor is going to."""
         leadership = self._dismiss(partition)
         if leadership is not None:
-            self._leader.pop(partition, None)
+            self._beliefs.forget(partition)
             self._candidacy.handed_over(partition)
             leadership.end(successor)
 
@@ -210,7 +214,7 @@ class Leaders:
         """Consider the partitions whose leader was lost and is live to no majority either."""
         for partition in [partition for partition in self._doubted if not self._leader_is_live(partition)]:
             self._doubted.remove(partition)
-            self._leader.pop(partition, None)
+            self._beliefs.forget(partition)
             self._candidacy.leader_lost(partition)
             self._consider(partition)
 
@@ -252,6 +256,7 @@ class Leaders:
             else:
                 settling.go_on()
         self._elections.tick(self._candidacy.has_quorum)
+        self._beliefs.expire()
         if now - self._started_ms >= self._ctx.timing.suspect_ms:
             self._consider_all()
         self._hand_overs.tick()

@@ -41,8 +41,11 @@ COPY_PAGE_RECORDS = 100
 class PromiseWatcher(Protocol):
     """Who must know at once that another worker leads."""
 
-    def promised(self, partition: int, ballot: Ballot) -> None:
-        """Another worker has shown a ballot that is not below any promise made here."""
+    def promised(self, partition: int, ballot: Ballot, *, leads: bool) -> None:
+        """Another worker has shown a ballot that is not below any promise made here.
+
+        ``leads``: as a leader; else it asks to become one.
+        """
 
 
 def load(ctx: Context, partition: int, key: str) -> Record | None:
@@ -91,7 +94,7 @@ class Replica:
             self._ctx.append(record)
         return None
 
-    def admit(self, partition: int, ballot: Ballot) -> Refusal | None:
+    def admit(self, partition: int, ballot: Ballot, *, leads: bool = True) -> Refusal | None:
         """Promise a ballot that is higher; refuse a lower one, and any for want of a vote or of space.
 
         Whose ballot it is, is noted in either case: who has its vote or its space back does not stand
@@ -102,16 +105,16 @@ class Replica:
         promised = self._journal.promised(partition)
         if not self._journal.voting(partition):
             if ballot >= promised:
-                self._watcher.promised(partition, ballot)
+                self._watcher.promised(partition, ballot, leads=leads)
             return Refusal(partition, NO_BALLOT, voting=False)
         if ballot < promised:
             return Refusal(partition, promised)
         if ballot > promised and self._journal.full:
-            self._watcher.promised(partition, ballot)
+            self._watcher.promised(partition, ballot, leads=leads)
             return self._no_space(partition)
         if ballot > promised:
             self._journal.promise(partition, ballot)
-        self._watcher.promised(partition, ballot)
+        self._watcher.promised(partition, ballot, leads=leads)
         return None
 
     def confirm(self, batch: ConfirmBatch) -> list[Refusal]:
@@ -123,7 +126,7 @@ class Replica:
             elif self._journal.promised(partition) > ballot:
                 refused.append(self._refusal(partition))
             else:
-                self._watcher.promised(partition, ballot)
+                self._watcher.promised(partition, ballot, leads=True)
         return refused
 
     def prepare(self, token: int, message: Prepare) -> None:
@@ -131,7 +134,7 @@ class Replica:
         promises: list[Promise] = []
         refused: list[Refusal] = []
         for partition, ballot in message.ballots:
-            refusal = self.admit(partition, ballot)
+            refusal = self.admit(partition, ballot, leads=False)
             if refusal is None:
                 promises.append(self.promise_of(partition))
             else:

@@ -40,8 +40,8 @@ def accept_below_the_promise(patch: pytest.MonkeyPatch) -> None:
     """Admit every ballot."""
     admit = Replica.admit
 
-    def admit_all(replica: Replica, partition: int, ballot: Ballot) -> Refusal | None:
-        refusal = admit(replica, partition, ballot)
+    def admit_all(replica: Replica, partition: int, ballot: Ballot, *, leads: bool = True) -> Refusal | None:
+        refusal = admit(replica, partition, ballot, leads=leads)
         return None if refusal is not None and refusal.voting else refusal
 
     patch.setattr(Replica, "admit", admit_all)

@@ -172,7 +172,7 @@ def test_somebody_leads_though_views_differ(cluster: SimCluster) -> None:
     second.take(second.machine.leaders.asked_to_lead, [partition])
     cluster.until(lambda: cluster.leader(key) == second.number)
     second.machine.leaders.led.pop(partition).end(1)
-    second.machine.leaders._leader.pop(partition)
+    second.machine.leaders._beliefs.forget(partition)
     assert leaders.leader_of(partition) == second.number
     cluster.until(cluster.healthy)
 
