@@ -75,7 +75,7 @@ def fill(random: Random, message: Message, depth: int = 0) -> None:
 
 
 def _scalar(random: Random, field: Any) -> object:  # noqa: ANN401 - of either implementation
-    if field.name in _BULK:
+    if field.name in _BULK and field.type == FieldDescriptor.TYPE_BYTES:
         many = random.choice((0, 1, 1, 2, 64))
         return msgspec.msgpack.encode([_changed(random, _BULK[field.name]) for _ in range(many)])
     if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
