@@ -14,6 +14,7 @@ from kvnode.core.messages import (
     ConfirmBatch,
     ConfirmReply,
     ExecuteReply,
+    FloorReply,
     Form,
     HandOver,
     Message,
@@ -21,12 +22,13 @@ from kvnode.core.messages import (
     PrepareReply,
     ReadStates,
     Refusal,
+    SetFloor,
     StatesReply,
     Sync,
     SyncReply,
 )
 from kvnode.core.records import Record
-from kvnode.core.versions import NO_BALLOT, Ballot
+from kvnode.core.versions import NO_BALLOT, NO_VERSION, Ballot, Version
 from kvnode.errors import MessageError
 
 
@@ -59,6 +61,10 @@ class Layout:
                 self._check_partitions((message.partition,))
                 if message.ballot != NO_BALLOT:
                     self._check_own(sender, message.ballot)
+            case SetFloor():
+                self._check_partitions((message.partition,))
+                self._check_own(sender, message.ballot)
+                self._check_versions(message.floor, message.forgotten)
             case HandOver():
                 self._check_partitions(message.partitions)
             case Form():
@@ -72,6 +78,10 @@ class Layout:
                 self._check_refusals(message.refused)
             case StatesReply() | SyncReply():
                 self._check_page(message)
+            case FloorReply():
+                self._check_partitions((message.partition,))
+                self._check_versions(message.floor, message.forgotten)
+                self._check_refusals(() if message.refused is None else (message.refused,))
             case ExecuteReply():
                 self._check_workers(outcome.leader for _, outcome in message.outcomes if outcome.leader)
                 self._check_workers(outcome.node for _, outcome in message.outcomes if outcome.node)
@@ -121,6 +131,9 @@ class Layout:
     def _check_promised(self, ballot: Ballot) -> None:
         if ballot != NO_BALLOT:
             self._check_workers((ballot.worker,))
+
+    def _check_versions(self, *versions: Version) -> None:
+        self._check_workers(version.worker for version in versions if version != NO_VERSION)
 
     def _check_partitions(self, partitions: list[int] | tuple[int, ...]) -> None:
         if len(partitions) > self._partitions:

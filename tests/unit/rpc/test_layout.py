@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import msgspec
 import pytest
 
@@ -12,6 +14,7 @@ from kvnode.core.messages import (
     ConfirmReply,
     ExecuteBatch,
     ExecuteReply,
+    FloorReply,
     Form,
     HandOver,
     Held,
@@ -21,6 +24,9 @@ from kvnode.core.messages import (
     Promise,
     ReadStates,
     Refusal,
+    Reply,
+    Request,
+    SetFloor,
     StatesReply,
     Sync,
     SyncReply,
@@ -50,6 +56,8 @@ POSSIBLE: list[Message] = [
     Prepare(1, [(0, OWN)]),
     ReadStates(1, 7, OWN, ["a"]),
     Sync(1, 7, NO_BALLOT, [], "", "disk"),
+    SetFloor(1, 7, OWN, Version(1, 2, 3), NO_VERSION),
+    FloorReply(1, 7, Version(1, 2, 3), NO_VERSION),
     HandOver(1, [0, 7]),
     Form(1, "c", {1: "a", 3: "b"}),
     AcceptReply(1, [(0, Refusal(7, NO_BALLOT))]),
@@ -69,6 +77,11 @@ IMPOSSIBLE: list[Message] = [
     ReadStates(1, 8, OWN, []),
     Sync(1, 7, STRANGER, [0] * 64, ""),
     Sync(1, 8, NO_BALLOT, [], "", "disk"),
+    SetFloor(1, 8, OWN, NO_VERSION, NO_VERSION),
+    SetFloor(1, 7, STRANGER, NO_VERSION, NO_VERSION),
+    SetFloor(1, 7, OWN, Version(1, 9, 3), NO_VERSION),
+    FloorReply(1, 8, NO_VERSION, NO_VERSION),
+    FloorReply(1, 7, NO_VERSION, NO_VERSION, Refusal(8, NO_BALLOT)),
     HandOver(1, [0, 8]),
     HandOver(1, [0] * 9),
     Form(1, "c", {9: "a"}),
@@ -125,3 +138,10 @@ def test_absurd_numbers_are_refused() -> None:
     many = batch(1, *[record()] * 10_001)
     with pytest.raises(MessageError, match="10001 records"):
         replication.decode_accept_batch(replication.encode_accept_batch(many))
+
+
+def test_every_kind_of_message_is_judged() -> None:
+    """Whatever names a partition, a ballot or a worker has an example that is refused here."""
+    harmless = {"ExecuteBatch", "HandOverReply", "FormReply"}
+    kinds = {kind.__name__ for kind in get_args(Request) + get_args(Reply)}
+    assert {type(message).__name__ for message in IMPOSSIBLE} == kinds - harmless
