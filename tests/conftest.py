@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 import socket
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -36,6 +37,14 @@ def missing_for(kind: str) -> str:
         tools = [tool for tool in ("mmdebstrap", "systemd-nspawn", "nft", "ip") if shutil.which(tool) is None]
         return f"tools to boot systemd hosts: {', '.join(tools)}" if tools else ""
     return ""
+
+
+@pytest.fixture(autouse=True)
+def _loggers_as_new() -> None:
+    """Let no logger keep what an earlier test's configuration made of it."""
+    for name, module in tuple(sys.modules.items()):
+        if name.startswith("kvnode."):
+            getattr(getattr(module, "_log", None), "__dict__", {}).pop("bind", None)
 
 
 def kind_of(item: pytest.Item) -> str:

@@ -3,6 +3,8 @@
 ``transport`` carries replication's messages, ``control_client`` and ``control_server`` the workers'
 reports, ``inspection`` the controller's questions. gRPC's C library writes to stderr by itself, and
 not in JSON; it is told to be silent, which must happen before its first import. What fails is raised too.
+No process that speaks gRPC forks without executing another program: its handlers for that are left out, since
+they may hold up the fork.
 """
 
 from __future__ import annotations
@@ -10,3 +12,4 @@ from __future__ import annotations
 import os
 
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
