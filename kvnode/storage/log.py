@@ -91,10 +91,14 @@ class Log:
         return line
 
     def begin(self) -> None:
-        """Begin a segment, so that older ones are not needed for the partitions' states."""
+        """Begin a segment, so that older ones are not needed for the partitions' states once it is durable.
+
+        Its head counts as an append: who removes older segments waits until all appends are durable.
+        """
         with self.lock:
             if not self.begun:
                 self._rotate()
+                self.committer.appended_lsn += 1
 
     def take_number(self) -> int:
         """Return a number for a new segment. The caller holds the lock."""

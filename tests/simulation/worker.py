@@ -294,6 +294,8 @@ class SimWorker:
 
     def _tidy(self) -> None:
         idle = self.store.tidier.step() is None
+        if self.store.durable_lsn < self.store.appended_lsn:
+            self._sync_later(self._cluster.random.randrange(self.sync_ms))
         self._later(IDLE_TIDY_MS if idle else TIDY_MS, self._tidy)
 
     def _synced(self, _lsn: int) -> None:

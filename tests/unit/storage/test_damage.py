@@ -350,6 +350,29 @@ def test_the_scrub_finds_what_nobody_reads() -> None:
     assert len(set_aside(disk)) == 1
 
 
+def test_the_states_are_durable_elsewhere_before_their_file_is_set_aside() -> None:
+    """Whenever the power goes while nothing is written to the log: promises and votes are kept."""
+    waited = False
+    for steps in range(100):
+        disk, _, _ = written()
+        tidy(open_store(disk, segment_bytes=SEGMENT_BYTES))
+        disk.crash()
+        store = reopened(disk)
+        before = state_of(store)
+        name = segments(disk)[-1]
+        data = disk.contents(name)
+        disk.flip(name, data.index(b"\n") + 5, 1)
+        for _ in range(steps):
+            store.tidier.step()
+        kept = not set_aside(disk)
+        disk.crash()
+        if kept:
+            disk.replace(name, data)
+        assert state_of(open_store(disk, segment_bytes=SEGMENT_BYTES)) == before, steps
+        waited = store.appended_lsn > store.durable_lsn
+    assert waited
+
+
 @pytest.mark.parametrize("restarted", [False, True])
 def test_a_crash_at_any_step_of_setting_aside_keeps_what_is_sound(*, restarted: bool) -> None:
     """Whenever power goes: what is lost has no vote, what is sound is there, and no file is doubled."""
