@@ -2,7 +2,10 @@
 # Everything lands in this folder (.venv, .kvnode, .hosts, .cache, dashboard/node_modules), except
 # Debian packages, which are installed when make runs as root.
 
-PYTHON ?= python3
+# The distribution's own Python, if it will do: it is what hosts run, and often the faster build. Else the path's.
+PYTHON ?= $(firstword $(shell /usr/bin/python3 -c 'import importlib.util as u, os, shutil, sys; \
+	able = u.find_spec("ensurepip") or (os.geteuid() == 0 and shutil.which("apt-get")); \
+	sys.version_info >= (3, 11) and able and print(sys.executable)' 2>/dev/null) python3)
 BIN := .venv/bin
 NPM := PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix dashboard
 
