@@ -104,15 +104,18 @@ class Committer:
                 self._writing, self._gathering = self._gathering, []
                 self._writing_lsn = self.appended_lsn
         try:
-            worked = self._write_all()
-            self._space.check()
+            written = self._write_all()
+            if written:
+                self._space.wrote(written)
+            else:
+                self._space.check()
         except OSError as error:
             self._troubled(error)
             return False
-        if worked:
+        if written:
             self.durable_lsn = self._writing_lsn
             self._on_durable(self.durable_lsn)
-        return worked
+        return bool(written)
 
     def start(self) -> None:
         """Start the writer thread."""
@@ -158,20 +161,20 @@ class Committer:
             error = worse
         self.fail(error)
 
-    def _write_all(self) -> bool:
-        """Make the batch durable, run by run; return whether there was any. Raises OSError."""
-        worked = bool(self._writing)
+    def _write_all(self) -> int:
+        """Make the batch durable, run by run; return how many bytes it had. Raises OSError."""
+        written = 0
         while self._writing:
             run = self._writing[0]
-            self._write(run)
+            written += self._write(run)
             with self._lock:
                 offset, line = next(reversed(run.lines.items()))
                 run.segment.written = offset + len(line)
                 del self._writing[0]
-        return worked
+        return written
 
-    def _write(self, run: _Run) -> None:
-        """Make one run durable; a new file is synced, then its folder."""
+    def _write(self, run: _Run) -> int:
+        """Make one run durable and return its bytes; a new file is synced, then its folder."""
         segment = run.segment
         new = not segment.written
         file = segment.file = segment.file or self._disk.create(segment_name(segment.number))
@@ -187,6 +190,7 @@ class Committer:
         metrics.DISK_LOG_BYTES.inc(len(data))
         if took > SLOW_SYNC_S:
             _log.warning("sync_slow", file=file.name, took_s=round(took, 3), lines=len(run.lines))
+        return len(data)
 
     def _run(self) -> None:
         """Step whenever something is queued, until closed or failed."""

@@ -12,7 +12,7 @@ import structlog
 from kvnode.errors import NoSpaceError
 from kvnode.storage import commit as commit_module
 from kvnode.storage.memory_disk import MemoryDisk
-from kvnode.storage.space import CALM_CHECKS
+from kvnode.storage.space import CALM_CHECKS, CHECKS_A_RESERVE, Space
 from kvnode.storage.store import Store
 from kvnode.storage.tidy import GRACE_S
 from kvnode.storage.upkeep import Upkeep
@@ -226,3 +226,21 @@ def test_a_merge_may_use_the_reserve() -> None:
     for _ in range(CALM_CHECKS):
         store.committer.step()
     assert not store.full
+
+
+def test_a_busy_disk_is_asked_now_and_then() -> None:
+    """Small writes do not ask how much is free each; before a small part of the reserve is used, one does."""
+    asked: list[int] = []
+
+    class Counting(MemoryDisk):
+        def free_bytes(self) -> int:
+            asked.append(1)
+            return 10 << 20
+
+    space = Space(Counting(), reserve_bytes=8 << 20)
+    for _ in range(CHECKS_A_RESERVE):
+        space.wrote(1)
+    assert 1 < len(asked) < CHECKS_A_RESERVE // 2
+    before = len(asked)
+    space.wrote((8 << 20) // CHECKS_A_RESERVE)
+    assert len(asked) == before + 1
