@@ -19,7 +19,7 @@ from kvnode.core.lane import Lane
 from kvnode.core.messages import AcceptBatch, AcceptItem, AcceptReply, Refusal
 
 RECORD_OVERHEAD_BYTES = 120
-LATENT_MS = 10
+LATENT_MS = 50
 LATENT_RECORDS = 64
 
 
@@ -79,6 +79,10 @@ class Copies:
         size = len(record.value or b"") + len(record.key) + RECORD_OVERHEAD_BYTES
         lane.offer(item, size, self._ctx.now_ms)
 
+    def _hurry(self) -> None:
+        """Send the latent copies too: one that was wanted at once has failed."""
+        self._wanted.update(worker for worker, lane in self._lanes.items() if len(lane))
+
     def waiting(self, worker: int) -> tuple[int, int, int]:
         """Return (records, bytes, age of the oldest in ms) not yet durable on a peer."""
         lane = self._lanes[worker]
@@ -95,6 +99,7 @@ class Copies:
         """Stop sending: accepting is idempotent, so what was in flight is sent again later."""
         self._linked.discard(worker)
         self._lanes[worker].broken_resend()
+        self._hurry()
 
     def flush(self) -> None:
         """Let the next batch of every idle lane depart that is wanted, or has waited for long enough."""
@@ -115,6 +120,8 @@ class Copies:
         if watcher is None:
             return
         refused = dict(reply.refused)
+        if refused:
+            self._hurry()
         for index, item in enumerate(items):
             refusal = refused.get(index)
             if refusal is None:

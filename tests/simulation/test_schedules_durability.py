@@ -10,6 +10,7 @@ from tests.simulation.stage import KEY, Stage, between, sent
 def test_power_fails_before_the_sync(stage: Stage) -> None:
     """A write that no disk has synced is not acknowledged, and so may be gone after a power cut."""
     stage.store(stage.first, "old")
+    stage.run(100)
     for number in stage.numbers:
         stage.workers[number].hold_syncs()
     call = stage.begin_put(stage.first, "new")

@@ -115,6 +115,25 @@ def test_latent_copies_do_not_wait_for_ever(ctx: Context, copies: Copies) -> Non
     assert [send.to for send in sent(ctx)] == [3]
 
 
+@pytest.mark.parametrize("how", ["refused", "broken"])
+def test_where_a_wanted_copy_fails_the_latent_one_leaves_at_once(
+    ctx: Context, copies: Copies, how: str
+) -> None:
+    """Who refuses, or goes, is not waited for: the other copy is wanted now."""
+    copies.link_up(2)
+    copies.link_up(3)
+    copies.spread((2, 3), AcceptItem(record(1)), 1)
+    copies.flush()
+    (send,) = sent(ctx)
+    assert send.to == 2
+    if how == "refused":
+        copies.answered(2, AcceptReply(send.request.number, [(0, Refusal(0, Ballot(2, 3)))]))
+    else:
+        copies.link_down(2)
+    copies.flush()
+    assert [send.to for send in sent(ctx)] == [3]
+
+
 def test_drops_what_does_not_fit(copies: Copies, counter: Counter) -> None:
     """Beyond its bound a queue takes nothing more, and the loss is told and counted."""
     for seq in range(1, 6):
