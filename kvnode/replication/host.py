@@ -29,7 +29,7 @@ from kvnode.replication.reports import Reporter
 from kvnode.replication.transport import Transport
 from kvnode.storage.store import Store
 
-TICK_S = 0.01
+TICK_S = 0.02
 GATHER_S = 0.001
 GAUGES_S = 1.0
 EPOCH = 1
