@@ -18,6 +18,7 @@ from kvnode.core.operations import Kind, Operation, Outcome, Status
 from kvnode.core.peers import Peers
 from kvnode.core.pending import Pending
 from kvnode.core.readings import read_here
+from kvnode.core.versions import Ballot
 
 ATTEMPT_OVERHEAD_BYTES = 100
 LEADER_MARGIN_MS = 100
@@ -196,7 +197,16 @@ class Coordinator:
         left_ms = max(1, request.deadline_ms - self._ctx.now_ms)
         leader = self._leaders.leader_of(request.partition) or request.hint
         relay = not request.relayed and leader not in (0, worker, self._ctx.worker)
-        return Attempt(self._register(request), request.operation, left_ms, relay=relay)
+        number, promised = self._register(request), self._promised(request)
+        return Attempt(number, request.operation, left_ms, relay=relay, promised=promised)
+
+    def _promised(self, request: Request) -> Ballot | None:
+        """Return what is promised here now, after the client has asked, where an answer may want confirming."""
+        operation, partition, journal = request.operation, request.partition, self._ctx.journal
+        plain = operation.kind is Kind.PUT and operation.condition is None
+        if plain or partition not in self._ctx.held or not journal.voting(partition):
+            return None
+        return journal.promised(partition)
 
     # --- outcomes ---------------------------------------------------------------------------------
 

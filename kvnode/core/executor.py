@@ -62,7 +62,7 @@ class Executor:
         for attempt in message.attempts:
             number = self._ctx.number()
             self._open[number] = (batch, attempt)
-            self._begin(attempt, number)
+            self._begin(sender, attempt, number)
 
     def _is_new(self, sender: int, process: str, number: int) -> bool:
         seen = self._seen.setdefault(sender, {})
@@ -73,7 +73,7 @@ class Executor:
         seen[process] = number
         return True
 
-    def _begin(self, attempt: Attempt, number: int) -> None:
+    def _begin(self, sender: int, attempt: Attempt, number: int) -> None:
         operation = attempt.operation
         partition = self._ctx.ring.partition(operation.key)
         if len(self._open) > self._ctx.bounds.operations:
@@ -84,7 +84,8 @@ class Executor:
             return
         margin = min(LEADER_MARGIN_MS, attempt.deadline_ms // 4)
         deadline_ms = self._ctx.now_ms + attempt.deadline_ms - margin
-        pending = Pending(operation, self, number, deadline_ms)
+        witness = None if attempt.promised is None else (sender, attempt.promised)
+        pending = Pending(operation, self, number, deadline_ms, witness)
         leader = self._leaders.leader_of(partition)
         if attempt.relay and leader not in (0, self._ctx.worker) and self._peers.live(leader):
             self._coordinator.relay(pending, leader)

@@ -114,13 +114,15 @@ class Attempt(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """One try at one operation: executed or refused at most once by the process it is meant for.
 
     ``deadline_ms``: how long the coordinator will still wait. ``relay``: the receiver may pass it
-    on to the leader (once: it does so with ``relay`` false).
+    on to the leader (once: it does so with ``relay`` false). ``promised``: what the sender, if it
+    votes in the key's partition, has promised there: it confirms a read under a ballot that is no lower.
     """
 
     number: int
     operation: Operation
     deadline_ms: int
     relay: bool = False
+    promised: Ballot | None = None
 
 
 class ExecuteBatch(msgspec.Struct, frozen=True, gc=False):

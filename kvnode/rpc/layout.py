@@ -13,6 +13,7 @@ from kvnode.core.messages import (
     AcceptReply,
     ConfirmBatch,
     ConfirmReply,
+    ExecuteBatch,
     ExecuteReply,
     FloorReply,
     Form,
@@ -82,6 +83,10 @@ class Layout:
                 self._check_partitions((message.partition,))
                 self._check_versions(message.floor, message.forgotten)
                 self._check_refusals(() if message.refused is None else (message.refused,))
+            case ExecuteBatch():
+                for attempt in message.attempts:
+                    if attempt.promised is not None:
+                        self._check_promised(attempt.promised)
             case ExecuteReply():
                 self._check_workers(outcome.leader for _, outcome in message.outcomes if outcome.leader)
                 self._check_workers(outcome.node for _, outcome in message.outcomes if outcome.node)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kvnode.core.messages import ConfirmReply
+from kvnode.core.messages import ConfirmReply, ExecuteBatch
 from kvnode.core.operations import Status
 from tests.simulation.stage import LONG_MS, Stage, sent
 
@@ -76,6 +76,27 @@ def test_a_confirmation_was_asked_for_before_the_read_came(stage: Stage) -> None
     stage.judge()
     assert early.status in (Status.OK, Status.UNAVAILABLE)
     assert answered is None
+
+
+def test_a_coordinator_has_promised_another_leader(stage: Stage) -> None:
+    """A replica that passes a read on vouches for no leader below what it has promised itself."""
+    first, second, third = stage.first, stage.second, stage.third
+    stage.store(first, "old")
+    stage.network.hold(
+        lambda packet: (
+            packet.target == first
+            and not (packet.source == third and isinstance(packet.message, ExecuteBatch))
+        )
+    )
+    stage.crown(second)
+    stage.store(second, "new")
+    stage.part(second, third, first)
+    call = stage.begin_get(third)
+    stage.run(100)
+    answered, asked = call.outcome, stage.workers[first].machine.executor.idle
+    stage.judge()
+    assert answered is None
+    assert not asked
 
 
 def test_a_leader_hears_nobody_but_is_heard(stage: Stage) -> None:

@@ -16,7 +16,7 @@ from kvnode.core.messages import AcceptItem, Attempt, Held
 from kvnode.core.operations import Condition, Kind, Outcome
 from kvnode.core.records import Record
 from kvnode.core.status import KeyEvent
-from kvnode.core.versions import Ballot, Version
+from kvnode.core.versions import NO_BALLOT, Ballot, Version
 from kvnode.errors import MessageError
 from kvnode.rpc.codec.wire import (
     ITEMS,
@@ -128,6 +128,8 @@ def unpack_attempts(data: bytes) -> list[Attempt]:
             _check_condition(operation.condition)
         if operation.request_id is not None:
             checked_name(operation.request_id)
+        if attempt.promised is not None and attempt.promised != NO_BALLOT:
+            _check_ballot(attempt.promised)
     return attempts
 
 

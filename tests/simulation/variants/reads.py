@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from kvnode.core.confirmations import Confirmations, Lead, Waiting
+from kvnode.core.coordinator import Coordinator
 from kvnode.core.operations import Outcome, Status
 from kvnode.core.pending import Pending
+from kvnode.core.versions import NO_BALLOT
 
 
 def skip_confirmation(patch: pytest.MonkeyPatch) -> None:
@@ -50,3 +52,8 @@ def join_the_round_under_way(patch: pytest.MonkeyPatch) -> None:
         ask(confirmations, waiting, others)
 
     patch.setattr(Confirmations, "_ask", ask_late)
+
+
+def vouch_without_looking(patch: pytest.MonkeyPatch) -> None:
+    """Confirm whoever is asked, as if no ballot had been promised."""
+    patch.setattr(Coordinator, "_promised", lambda *_: NO_BALLOT)
