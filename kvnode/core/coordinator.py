@@ -201,7 +201,7 @@ class Coordinator:
         return Attempt(number, request.operation, left_ms, relay=relay, promised=promised)
 
     def _promised(self, request: Request) -> Ballot | None:
-        """Return what is promised here now, after the client has asked, where an answer may want confirming."""
+        """Return what is promised here now, after the client asked, where an answer may want confirming."""
         operation, partition, journal = request.operation, request.partition, self._ctx.journal
         plain = operation.kind is Kind.PUT and operation.condition is None
         if plain or partition not in self._ctx.held or not journal.voting(partition):

@@ -42,7 +42,7 @@ def join(confirmations: Confirmations, outcomes: Outcomes, token: int) -> None:
     ],
 )
 def test_a_replica_that_passes_a_read_on_confirms_it(
-    ctx: Context, confirmations: Confirmations, witness: tuple[int, Ballot], confirms: bool
+    ctx: Context, confirmations: Confirmations, witness: tuple[int, Ballot], *, confirms: bool
 ) -> None:
     """What it promised counts if it is no higher; the word of others does not."""
     outcomes = Outcomes()
