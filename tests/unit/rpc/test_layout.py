@@ -95,6 +95,7 @@ IMPOSSIBLE: list[Message] = [
     page(promised=STRANGER),
     page(partition=6, held=[Held("a", OWN, Version(1, 2, 3), copied=False)]),
     page(held=[Held("a", OWN, Version(1, 9, 3), copied=False)]),
+    ExecuteBatch(1, [Attempt(1, Operation(Kind.GET, "a"), 1000, promised=Ballot(3, 9))]),
     ExecuteReply(1, [(1, Outcome(Status.OK, leader=9))]),
     ExecuteReply(1, [(1, Outcome(Status.OK, node=9))]),
 ]
@@ -135,6 +136,9 @@ def test_absurd_numbers_are_refused() -> None:
     late = ExecuteBatch(1, [Attempt(1, Operation(Kind.GET, "a"), 2**31)])
     with pytest.raises(MessageError, match="deadline"):
         coordination.decode_execute_batch(coordination.encode_execute_batch(late))
+    vouching = ExecuteBatch(1, [Attempt(1, Operation(Kind.GET, "a"), 1000, promised=Ballot(2**64 - 1, 1))])
+    with pytest.raises(MessageError, match="expected a term"):
+        coordination.decode_execute_batch(coordination.encode_execute_batch(vouching))
     many = batch(1, *[record()] * 10_001)
     with pytest.raises(MessageError, match="10001 records"):
         replication.decode_accept_batch(replication.encode_accept_batch(many))
@@ -142,6 +146,6 @@ def test_absurd_numbers_are_refused() -> None:
 
 def test_every_kind_of_message_is_judged() -> None:
     """Whatever names a partition, a ballot or a worker has an example that is refused here."""
-    harmless = {"ExecuteBatch", "HandOverReply", "FormReply"}
+    harmless = {"HandOverReply", "FormReply"}
     kinds = {kind.__name__ for kind in get_args(Request) + get_args(Reply)}
     assert {type(message).__name__ for message in IMPOSSIBLE} == kinds - harmless
