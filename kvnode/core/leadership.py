@@ -135,13 +135,23 @@ class Leadership:
         if not slot.queue and slot.free and self._slots.get(key) is slot:
             del self._slots[key]
 
+    @property
+    def _votes(self) -> bool:
+        """Whether what was read from the journal just before is all that it should hold.
+
+        Who loses a record loses its vote first, and hears of it a moment later.
+        """
+        return self._ctx.journal.voting(self.partition)
+
     # --- operations -----------------------------------------------------------------------------
 
     def _execute(self, key: str, slot: Slot, pending: Pending) -> None:
         operation = pending.operation
         entry = self._ctx.journal.entry(self.partition, key)
         condition = operation.condition
-        if operation.kind is Kind.GET:
+        if not self._votes:
+            pending.decline(0)
+        elif operation.kind is Kind.GET:
             self._confirm(pending, self._read(key, entry))
         elif condition is not None and not condition.holds(entry):
             version = entry.version if entry is not None and not entry.tombstone else None
@@ -232,6 +242,8 @@ class Leadership:
         except DamageError:
             self._ctx.damaged.add(self.partition)
             return
+        if not self._votes:
+            return
         if record is None:
             self._fly(slot, self._flight(self._next_record(key, None, None)))
         elif record.accepted != self.ballot:
@@ -251,6 +263,8 @@ class Leadership:
         if slot is None or slot.inquiry is not inquiry or self.ended:
             return
         slot.inquiry = None
+        if not self._votes:
+            return
         if again is None:
             self._note_settled(key)
             self._advance(key, slot)

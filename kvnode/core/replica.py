@@ -156,6 +156,8 @@ class Replica:
                 records = [load(self._ctx, partition, key) for key in message.keys]
             except DamageError:
                 refusal = self._damaged(partition)
+            if not self._journal.voting(partition):  # lost meanwhile, with what should be held
+                refusal = self._damaged(partition)
         floor = self._journal.floor(partition)
         self._respond(token, StatesReply(message.number, partition, records, floor, refusal))
 
@@ -197,6 +199,9 @@ class Replica:
             records, more = self._page_after(partition, message.after)
         except DamageError:
             self._respond(token, self._sync_reply(message, refused=self._damaged(partition)))
+            return
+        if not self._journal.voting(partition):  # lost meanwhile, with what should be held
+            self.refuse_copy(token, message)
             return
         self._respond(token, self._sync_reply(message, records=records, more=more))
 

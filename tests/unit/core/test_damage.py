@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from kvnode.core.operations import Kind, Operation, Status
+from kvnode.core.operations import Condition, Kind, Operation, Status
 from kvnode.core.records import Record
 from kvnode.core.versions import Ballot, Version
 from kvnode.errors import MismatchError
@@ -57,6 +57,37 @@ def test_a_leader_that_cannot_read_its_record_lets_another_lead(cluster: SimClus
     record = cluster.held(leader, key)
     assert record is not None
     assert (record.value, record.copied) == (b'"value of key-0"', False)
+
+
+@pytest.mark.parametrize(
+    ("operation", "status"),
+    [
+        (Operation(Kind.GET, KEYS[0]), Status.OK),
+        (Operation(Kind.PUT, KEYS[0], b"1", Condition(absent=True)), Status.CONDITION_FAILED),
+        (Operation(Kind.DELETE, KEYS[0]), Status.OK),
+    ],
+    ids=["get", "put if absent", "delete"],
+)
+def test_what_was_lost_is_not_taken_for_absent(
+    cluster: SimCluster, operation: Operation, status: Status
+) -> None:
+    """A leader that has lost a record, and has not been told yet, judges nothing by its absence."""
+    key = KEYS[0]
+    leader, partition = cluster.leader(key), cluster.ring.partition(key)
+    follower = next(number for number in cluster.replicas(key) if number != leader)
+    worker = cluster.workers[leader]
+    cluster.invariants.damaged(worker.disk)
+    store = worker.store
+    store._mender._lose(partition, [(key, store._keydirs[partition].packed[key])])
+    call = cluster.submit(follower, operation)
+    worker.machine.leaders.led[partition].repair(key, follower)
+    cluster.run(20)
+    record = cluster.held(follower, key)
+    assert record is not None
+    assert record.value is not None
+    worker._damaged(frozenset([partition]))
+    assert cluster.finish(call).status is status
+    cluster.until(lambda: whole(cluster))
 
 
 def test_writes_under_way_end_honestly_when_their_leader_is_damaged(cluster: SimCluster) -> None:
