@@ -132,7 +132,7 @@ class Mender:
 
         ``sound`` tells which record stands where: a line may also be lost to a sound one in its place.
         """
-        lost: set[int] = set()
+        lost = False
         for partition, keydir in enumerate(self._keydirs):
             entries = [
                 (key, packed)
@@ -140,11 +140,10 @@ class Mender:
                 if place_of(packed)[0] == segment.number and not _stands(partition, key, packed, sound)
             ]
             if entries:
+                lost = True
                 self._lose(partition, entries)
-                lost.add(partition)
+                self._on_damage(frozenset([partition]))
             yield len(keydir.packed) << 6
-        if lost:
-            self._on_damage(frozenset(lost))
         hint = read_hint(self._log.disk, segment.number, segment.size)
         gone = [
             (block.p, key)
