@@ -87,10 +87,14 @@ class Executor:
         witness = None if attempt.promised is None else (sender, attempt.promised)
         pending = Pending(operation, self, number, deadline_ms, witness)
         leader = self._leaders.leader_of(partition)
-        if attempt.relay and leader not in (0, self._ctx.worker) and self._peers.live(leader):
+        if attempt.relay and leader not in (0, self._ctx.worker) and self._takes(leader):
             self._coordinator.relay(pending, leader)
         else:
             self._leaders.submit(partition, pending)
+
+    def _takes(self, leader: int) -> bool:
+        """Whether a leader can be reached, and has not been told that nothing more will come from here."""
+        return self._peers.live(leader) and not self._peers[leader].draining
 
     def settled(self, token: int, outcome: Outcome) -> None:
         """Take the outcome of an attempt."""

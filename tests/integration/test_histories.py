@@ -149,6 +149,7 @@ async def test_hints_are_only_hints(cluster: Cluster) -> None:
     keys = [f"hinted/{number}" for number in range(40)]
     for key in keys:
         assert (await cluster.put(worker, key, key)).status == 200
+    await eventually(cluster.agree, AGREED_S)
     before = await cluster.stored(worker)
     folder = cluster.node(worker).data
     for spoil in (_remove, _flip, _cut, _swap):

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from kvnode.core.context import Bounds
-from kvnode.core.messages import Attempt, ConfirmBatch, ExecuteBatch, ExecuteReply, Reply
+from kvnode.core.messages import Attempt, ConfirmBatch, ExecuteBatch, ExecuteReply, HandOver, Reply
 from kvnode.core.operations import Kind, Operation, Status
 from tests.simulation.cluster import SimCluster, formed
 
@@ -119,6 +119,25 @@ def test_another_replica_relays_to_a_leader_out_of_reach(cluster: SimCluster, ki
     hops = [(source, to) for source, to, message in sent if isinstance(message, ExecuteBatch)]
     assert {source for source, to in hops if to == 1} <= set(cluster.replicas(key)[1:])
     assert hops[0][0] == outsider
+
+
+def test_nothing_is_relayed_to_a_leader_that_stops(cluster: SimCluster) -> None:
+    """Who has told a leader that nothing more will come passes nothing on to it: it may be gone by then."""
+    key = cluster.key(primary=1)
+    outsider = cluster.outsider(key)
+    cluster.put(outsider, key, b"1")
+    kept = cluster.network.hold(lambda packet: isinstance(packet.message, HandOver))
+    worker = cluster.workers[1]
+    worker.take(worker.machine.drain)
+    cluster.until(lambda: all(w.machine.peers[1].draining for n, w in cluster.workers.items() if n != 1))
+    sent = cluster.network.watch()
+    call = cluster.submit(outsider, Operation(Kind.PUT, key, b"2"), 10_000)
+    cluster.run(100)
+    assert not [to for _, to, message in sent if isinstance(message, ExecuteBatch) and to == 1]
+    kept.release()
+    outcome = cluster.finish(call)
+    assert outcome.status is Status.OK
+    assert outcome.leader != 1
 
 
 def test_a_read_asks_elsewhere_when_its_leader_falls_silent(cluster: SimCluster) -> None:
