@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -231,9 +232,15 @@ def _let_pass(traffic: Traffic, operations: int) -> None:
 
 
 def _led_by(cluster: Cluster, host: Host) -> str:
-    """Find a key that a host leads."""
-    found = (key for key, place in _places(cluster) if place["leader_id"] == host.worker)
-    return next(found)
+    """Find a key that a host leads, as soon as there is one: who is back leads after a while of stability."""
+    led: list[str] = []
+
+    def found() -> bool:
+        led.extend(islice((key for key, at in _places(cluster) if at["leader_id"] == host.worker), 1))
+        return bool(led)
+
+    until(found, SERVE_S, f"{host.name} to lead something")
+    return led[0]
 
 
 def _mostly_on(cluster: Cluster, hosts: tuple[Host, ...]) -> str:
