@@ -1,9 +1,9 @@
 """Confirming that a leader still leads, for all reads that wait at the same time.
 
 A read may be answered when a majority (this worker included) has said, at some moment after the
-read arrived, that it promised no higher ballot. A coordinator that is a replica says so by itself when it
-passes the read on. Else a round is begun. Rounds are shared: one message per peer is in
-flight and the next asks for everything that has gathered. The same messages are the heartbeat.
+read arrived, that it promised no higher ballot. Where the coordinator sees to that (``witnesses``) no
+round is begun. Rounds are shared: one message per peer is in flight and the next asks for everything
+that has gathered. The same messages are the heartbeat.
 """
 
 from __future__ import annotations
@@ -77,12 +77,7 @@ class Confirmations:
     def join(self, pending: Pending, outcome: Outcome, lead: Lead, others: tuple[int, ...]) -> None:
         """Answer ``pending`` with ``outcome`` once the lead is confirmed by a majority."""
         waiting = Waiting(pending, outcome, lead, self._ctx.now_ms)
-        if pending.witness is not None:
-            worker, promised = pending.witness
-            if worker in others and promised <= lead[1]:
-                waiting.asked.add(worker)
-                waiting.confirmed.add(worker)
-        if len(waiting.confirmed) + 1 >= self._ctx.quorum:
+        if self._ctx.quorum == 1:
             pending.answer(outcome)
             return
         self._waiting.setdefault(lead, {})[waiting] = None

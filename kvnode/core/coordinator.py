@@ -18,61 +18,14 @@ from kvnode.core.operations import Kind, Operation, Outcome, Status
 from kvnode.core.peers import Peers
 from kvnode.core.pending import Pending
 from kvnode.core.readings import read_here
+from kvnode.core.requests import Request
 from kvnode.core.versions import Ballot
+from kvnode.core.witnesses import REFUSED, Ask, Witnesses
 
 ATTEMPT_OVERHEAD_BYTES = 100
 LEADER_MARGIN_MS = 100
 FIRST_RETRY_MS = 5
 LAST_RETRY_MS = 200
-
-
-class Request:
-    """One operation being coordinated, and the try that is under way."""
-
-    __slots__ = (
-        "deadline_ms",
-        "done",
-        "hint",
-        "operation",
-        "partition",
-        "relayed",
-        "sent",
-        "sink",
-        "target",
-        "token",
-        "tries",
-    )
-
-    def __init__(
-        self, operation: Operation, partition: int, deadline_ms: int, sink: Sink, token: int
-    ) -> None:
-        self.operation = operation
-        self.partition = partition
-        self.deadline_ms = deadline_ms
-        self.sink = sink
-        self.token = token
-        self.tries = 0
-        self.target = 0
-        self.hint = 0
-        self.relayed = False
-        self.sent = False
-        self.done = False
-
-    def answer(self, outcome: Outcome) -> None:
-        """Tell the outcome, once."""
-        if not self.done:
-            self.done = True
-            self.sink.settled(self.token, outcome)
-
-    def fail(self, reason: str) -> None:
-        """Say that nothing was done and nothing will be."""
-        read = self.operation.kind is Kind.GET
-        self.answer(Outcome(Status.UNAVAILABLE if read else Status.NOT_STORED, reason=reason))
-
-    def lose(self, reason: str) -> None:
-        """Say that what was sent got no answer."""
-        read = self.operation.kind is Kind.GET
-        self.answer(Outcome(Status.UNAVAILABLE if read else Status.UNKNOWN, reason=reason))
 
 
 class Coordinator:
@@ -86,10 +39,13 @@ class Coordinator:
         self._peers = peers
         self._leaders = leaders
         bounds = ctx.bounds
-        self._lanes = {peer.worker: Lane[Request](bounds.batch_items, bounds.batch_bytes) for peer in peers}
+        self._lanes = {
+            peer.worker: Lane[Request | Ask](bounds.batch_items, bounds.batch_bytes) for peer in peers
+        }
         self._here: list[Request] = []
         self._here_since_ms = 0
         self._departures = Departures(self._lanes)
+        self._witnesses = Witnesses(ctx, peers, self._lanes)
         self.gathering = False
         self._requests: dict[int, Request] = {}
         self._hints: dict[int, int] = {}
@@ -114,16 +70,20 @@ class Coordinator:
         partition = self._ctx.ring.partition(operation.key)
         request = Request(operation, partition, pending.deadline_ms, pending.sink, pending.token)
         request.relayed = True
+        request.target = leader
+        self._witnesses.want(request)
         self._send(request, leader)
 
     def _route(self, request: Request) -> None:
-        target = self._choose(request)
+        request.target = target = self._choose(request)
+        request.begin_try()
         if target == self._ctx.worker:
-            request.target = target
+            self._witnesses.want(request)
             if not self._here:
                 self._here_since_ms = self._ctx.now_ms
             self._here.append(request)
         elif target:
+            self._witnesses.want(request)
             self._send(request, target)
         else:
             self._retry(request, "no replica of the key can be reached")
@@ -147,25 +107,26 @@ class Coordinator:
         return self._peers[worker].live and not self._peers[worker].draining
 
     def _register(self, request: Request) -> int:
-        number = self._ctx.number()
+        request.number = number = self._ctx.number()
         self._requests[number] = request
         return number
 
     def _send(self, request: Request, worker: int) -> None:
-        request.target = worker
         request.sent = False
         size = len(request.operation.value or b"") + len(request.operation.key)
         self._lanes[worker].offer(request, size + ATTEMPT_OVERHEAD_BYTES, self._ctx.now_ms)
 
     def _may_depart(self) -> bool:
         lanes = self._lanes.values()
-        if not any(lane.flying for lane in lanes):
-            return True
         times = [lane.oldest_ms or 0 for lane in lanes if lane.idle]
         if self._here:
             times.append(self._here_since_ms)
-        under_way = len(self._here) + sum(map(len, lanes)) + len(self._requests)
-        return self._departures.due(under_way, min(times, default=None), self._ctx.now_ms)
+        if not times:
+            return True
+        waiting = len(self._here) + sum(lane.waiting for lane in lanes)
+        flying = any(lane.flying for lane in lanes)
+        now = self._ctx.now_ms
+        return self._departures.due(waiting, min(times), len(self._requests), now, flying=flying)
 
     def flush(self) -> None:
         """Let the next batch to every leader, this worker included, depart if it is time to."""
@@ -178,18 +139,28 @@ class Coordinator:
         for worker, lane in self._lanes.items():
             while lane.idle and self._peers[worker].hello is not None:
                 number = self._ctx.number()
-                departing = [request for request in lane.depart(number) if not request.done]
-                attempts = [self._attempt(request, worker) for request in departing]
-                if attempts:
+                batch = self._batch(worker, number, lane.depart(number))
+                if batch.attempts or batch.asks:
                     self._departures.departed(worker, self._ctx.now_ms)
-                    self._ctx.outbox.send(worker, ExecuteBatch(number, attempts))
+                    self._ctx.outbox.send(worker, batch)
                     break
                 lane.answered(number)
+
+    def _batch(self, worker: int, number: int, departing: list[Request | Ask]) -> ExecuteBatch:
+        batch = ExecuteBatch(number, [], [])
+        for item in departing:
+            if isinstance(item, Ask):
+                self._witnesses.left(worker, item)
+                batch.asks.append(item.partition)
+            elif not item.done:
+                batch.attempts.append(self._attempt(item, worker))
+        return batch
 
     def _execute_here(self, request: Request) -> None:
         number = self._register(request)
         margin = min(LEADER_MARGIN_MS, max(0, request.deadline_ms - self._ctx.now_ms) // 4)
-        pending = Pending(request.operation, self, number, request.deadline_ms - margin)
+        vouched = bool(request.witness)
+        pending = Pending(request.operation, self, number, request.deadline_ms - margin, vouched=vouched)
         self._leaders.submit(request.partition, pending)
 
     def _attempt(self, request: Request, worker: int) -> Attempt:
@@ -197,25 +168,43 @@ class Coordinator:
         left_ms = max(1, request.deadline_ms - self._ctx.now_ms)
         leader = self._leaders.leader_of(request.partition) or request.hint
         relay = not request.relayed and leader not in (0, worker, self._ctx.worker)
-        number, promised = self._register(request), self._promised(request)
-        return Attempt(number, request.operation, left_ms, relay=relay, promised=promised)
-
-    def _promised(self, request: Request) -> Ballot | None:
-        """Return what is promised here now, after the client asked, where an answer may want confirming."""
-        operation, partition, journal = request.operation, request.partition, self._ctx.journal
-        plain = operation.kind is Kind.PUT and operation.condition is None
-        if plain or partition not in self._ctx.held or not journal.voting(partition):
-            return None
-        return journal.promised(partition)
+        vouched = bool(request.witness)
+        return Attempt(self._register(request), request.operation, left_ms, relay=relay, vouched=vouched)
 
     # --- outcomes ---------------------------------------------------------------------------------
 
     def answered(self, worker: int, reply: ExecuteReply) -> None:
         """Take in a leader's outcomes."""
-        if self._lanes[worker].answered(reply.number):
+        batch = self._lanes[worker].answered(reply.number)
+        if batch:
             self._departures.answered(worker, self._ctx.now_ms)
+            self._take_promises(batch, dict(reply.promises))
         for number, outcome in reply.outcomes:
             self.settled(number, outcome)
+
+    def _take_promises(self, batch: list[Request | Ask], promises: dict[int, Ballot]) -> None:
+        """Take a replica's answers to what a batch has asked; those that it gave none to are refusals."""
+        for item in batch:
+            if isinstance(item, Ask):
+                for request in item.answered(promises.get(item.partition, REFUSED)):
+                    self._judge(request)
+
+    def _judge(self, request: Request) -> None:
+        """Answer once leader and witness have both spoken; if they contradict, ask the leader again."""
+        found, promise = request.found, self._witnesses.word(request)
+        if found is None or found.ballot is None or promise is None:
+            return
+        self._requests.pop(request.number, None)
+        if promise <= found.ballot and request.witness != found.leader:
+            request.answer(found)
+        else:
+            self._ask_leader(request)
+
+    def _ask_leader(self, request: Request) -> None:
+        """Try anew, and let the leader itself have its answer confirmed."""
+        request.alone = True
+        request.hint = 0
+        self._retry(request, "no majority confirmed the leader in time")
 
     def settled(self, token: int, outcome: Outcome) -> None:
         """Take the outcome of one try."""
@@ -225,7 +214,12 @@ class Coordinator:
         if outcome.status is not Status.NOT_LEADER:
             if outcome.leader:
                 self._hints[request.partition] = outcome.leader
-            request.answer(outcome)
+            if outcome.ballot is None:
+                request.answer(outcome)
+                return
+            request.found, request.found_ms = outcome, self._ctx.now_ms
+            self._requests[token] = request
+            self._judge(request)
             return
         request.hint = outcome.leader if outcome.leader != request.target else 0
         self._hints.pop(request.partition, None)
@@ -250,10 +244,9 @@ class Coordinator:
 
     def link_down(self, worker: int) -> None:
         """Route anew what was never sent to a peer, and reads; the writes that were sent are unknown."""
-        _, unsent = self._lanes[worker].broken_drop()
-        for request in unsent:
-            if not request.done:
-                self._retry(request, "the leader could not be reached")
+        sent, unsent = self._lanes[worker].broken_drop()
+        self._unasked(worker, [*sent, *unsent])
+        self._unsent(unsent, "the leader could not be reached")
         for number in self._sent_to(worker):
             request = self._requests.pop(number)
             if request.operation.kind is Kind.GET:
@@ -266,16 +259,30 @@ class Coordinator:
 
     def peer_lost(self, worker: int) -> None:
         """Ask others for what a silent peer was never sent, and for the reads that it has not answered."""
-        for request in self._lanes[worker].withdraw():
-            if not request.done:
-                self._retry(request, "the leader does not answer")
+        unsent = self._lanes[worker].withdraw()
+        self._unasked(worker, unsent)
+        self._unsent(unsent, "the leader does not answer")
         for number in self._sent_to(worker):
             if self._requests[number].operation.kind is Kind.GET:
                 self._retry(self._requests.pop(number), "the leader does not answer")
 
+    def _unasked(self, worker: int, items: list[Request | Ask]) -> None:
+        """Do without the answers to questions that a peer was never put, or will not answer."""
+        for item in items:
+            if isinstance(item, Ask):
+                self._witnesses.left(worker, item)
+        self._take_promises(items, {})
+
+    def _unsent(self, items: list[Request | Ask], reason: str) -> None:
+        for item in items:
+            if isinstance(item, Request) and not item.done:
+                self._retry(item, reason)
+
     def _sent_to(self, worker: int) -> list[int]:
         return [
-            number for number, request in self._requests.items() if request.target == worker and request.sent
+            number
+            for number, request in self._requests.items()
+            if request.target == worker and request.sent and request.found is None
         ]
 
     def quiet(self, worker: int) -> bool:
@@ -293,13 +300,19 @@ class Coordinator:
                 self._route(request)
 
     def tick(self) -> None:
-        """Give up what is past its deadline."""
+        """Give up what is past its deadline; do without witnesses that keep silent."""
         now = self._ctx.now_ms
         for number, request in list(self._requests.items()):
             if request.deadline_ms <= now:
                 del self._requests[number]
-                request.lose("the leader has not answered in time")
+                if request.found is None:
+                    request.lose("the leader has not answered in time")
+                else:
+                    request.fail("no majority confirmed the leader in time")
+            elif request.found is not None and now - request.found_ms >= self._ctx.timing.hedge_ms:
+                del self._requests[number]
+                self._ask_leader(request)
         for lane in self._lanes.values():
-            for request in lane.queued():
-                if request.deadline_ms <= now:
-                    request.fail("the leader could not be reached in time")
+            for item in lane.queued():
+                if isinstance(item, Request) and item.deadline_ms <= now:
+                    item.fail("the leader could not be reached in time")

@@ -14,6 +14,7 @@ from kvnode.core.operations import Outcome, Status
 from kvnode.core.peers import Peers
 from kvnode.core.pending import Pending
 from kvnode.core.readings import read_here
+from kvnode.core.versions import NO_BALLOT, Ballot
 
 PATIENCE_MS = 5
 LONGEST_PATIENCE_MS = 50
@@ -24,12 +25,15 @@ PROCESSES_KEPT = 4
 class Batch:
     """A batch under way: the outcomes not yet told, and how many are still to come."""
 
-    __slots__ = ("began_ms", "number", "outcomes", "remaining", "token", "told")
+    __slots__ = ("began_ms", "number", "outcomes", "promises", "remaining", "token", "told")
 
-    def __init__(self, token: int, number: int, remaining: int, began_ms: int) -> None:
+    def __init__(
+        self, token: int, number: int, remaining: int, promises: list[tuple[int, Ballot]], began_ms: int
+    ) -> None:
         self.token = token
         self.number = number
         self.remaining = remaining
+        self.promises = promises
         self.began_ms = began_ms
         self.told = False
         self.outcomes: list[tuple[int, Outcome]] = []
@@ -57,12 +61,21 @@ class Executor:
         """Execute or decline each attempt of a batch that was not seen before."""
         if not self._is_new(sender, process, message.number):
             return
-        batch = Batch(token, message.number, len(message.attempts), self._ctx.now_ms)
+        promises = self._promises(message.asks)
+        batch = Batch(token, message.number, len(message.attempts), promises, self._ctx.now_ms)
         self._batches[batch] = None
         for attempt in message.attempts:
             number = self._ctx.number()
             self._open[number] = (batch, attempt)
-            self._begin(sender, attempt, number)
+            self._begin(attempt, number)
+        if not message.attempts:
+            self._tell(batch)
+
+    def _promises(self, asks: list[int]) -> list[tuple[int, Ballot]]:
+        """Return what is promised here now, where this worker votes and has promised anything."""
+        held, journal = self._ctx.held, self._ctx.journal
+        promised = [(ask, journal.promised(ask)) for ask in asks if ask in held and journal.voting(ask)]
+        return [(partition, ballot) for partition, ballot in promised if ballot != NO_BALLOT]
 
     def _is_new(self, sender: int, process: str, number: int) -> bool:
         seen = self._seen.setdefault(sender, {})
@@ -73,7 +86,7 @@ class Executor:
         seen[process] = number
         return True
 
-    def _begin(self, sender: int, attempt: Attempt, number: int) -> None:
+    def _begin(self, attempt: Attempt, number: int) -> None:
         operation = attempt.operation
         partition = self._ctx.ring.partition(operation.key)
         if len(self._open) > self._ctx.bounds.operations:
@@ -84,8 +97,7 @@ class Executor:
             return
         margin = min(LEADER_MARGIN_MS, attempt.deadline_ms // 4)
         deadline_ms = self._ctx.now_ms + attempt.deadline_ms - margin
-        witness = None if attempt.promised is None else (sender, attempt.promised)
-        pending = Pending(operation, self, number, deadline_ms, witness)
+        pending = Pending(operation, self, number, deadline_ms, attempt.vouched)
         leader = self._leaders.leader_of(partition)
         if attempt.relay and leader not in (0, self._ctx.worker) and self._takes(leader):
             self._coordinator.relay(pending, leader)
@@ -110,10 +122,11 @@ class Executor:
 
     def _tell(self, batch: Batch) -> None:
         outcomes, batch.outcomes = batch.outcomes, []
+        promises, batch.promises = batch.promises, []
         batch.told = True
         if not batch.remaining:
             self._batches.pop(batch, None)
-        reply = ExecuteReply(batch.number, outcomes)
+        reply = ExecuteReply(batch.number, outcomes, promises)
         self._ctx.outbox.respond(batch.token, reply, last=not batch.remaining)
 
     def go_on(self) -> None:

@@ -193,6 +193,8 @@ class Leadership:
     def _confirm(self, pending: Pending, outcome: Outcome | None) -> None:
         if outcome is None:
             pending.decline(0)
+        elif pending.vouched:
+            pending.answer(msgspec.structs.replace(outcome, ballot=self.ballot))
         else:
             lead = (self.partition, self.ballot)
             self._parts.confirmations.join(pending, outcome, lead, self.others)

@@ -114,8 +114,8 @@ class Attempt(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """One try at one operation: executed or refused at most once by the process it is meant for.
 
     ``deadline_ms``: how long the coordinator will still wait. ``relay``: the receiver may pass it
-    on to the leader (once: it does so with ``relay`` false). ``promised``: what the sender, if it
-    votes in the key's partition, has promised there: it confirms a read under a ballot that is no lower.
+    on to the leader (once: it does so with ``relay`` false). ``promised`` is what protocol 2 says, and is
+    ignored. ``vouched``: the sender has another replica's word; what wants confirming is answered at once.
     """
 
     number: int
@@ -123,24 +123,28 @@ class Attempt(msgspec.Struct, frozen=True, gc=False, array_like=True):
     deadline_ms: int
     relay: bool = False
     promised: Ballot | None = None
+    vouched: bool = False
 
 
 class ExecuteBatch(msgspec.Struct, frozen=True, gc=False):
-    """Operations for the leader of their partitions."""
+    """Operations for the leader of their partitions; ``asks``: partitions whose promise is asked for."""
 
     number: int
     attempts: list[Attempt]
+    asks: list[int] = []
 
 
 class ExecuteReply(msgspec.Struct, frozen=True, gc=False):
     """Outcomes of attempts by number, of this batch or of earlier ones.
 
     An attempt that is still under way is answered in a later reply, so that one slow key holds up
-    nothing else.
+    nothing else. The first reply to a batch brings ``promises``: what the replier had promised, at some
+    moment after the batch came, for those of the partitions asked for in which it votes.
     """
 
     number: int
     outcomes: list[tuple[int, Outcome]]
+    promises: list[tuple[int, Ballot]] = []
 
 
 class Prepare(msgspec.Struct, frozen=True, gc=False):

@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 
 from kvnode.core.records import Entry
-from kvnode.core.versions import Version
+from kvnode.core.versions import Ballot, Version
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
 
@@ -87,7 +87,8 @@ class Outcome(msgspec.Struct, frozen=True, gc=False, array_like=True):
     ``version`` is the record's (for ABSENT the tombstone's, if there is one; for CONDITION_FAILED
     that of the record in the way). ``replicas``: how many copies were durable when the answer was
     given, ``pending``: how many were not yet. ``node``: the worker whose copy was read, ``leader``:
-    the one that ordered it (0: unknown). ``reason`` says in words why an operation failed.
+    the one that ordered it (0: unknown). ``reason`` says in words why an operation failed. ``ballot``,
+    between workers only: that of the leader, whom nobody has confirmed yet.
     """
 
     status: Status
@@ -98,3 +99,4 @@ class Outcome(msgspec.Struct, frozen=True, gc=False, array_like=True):
     node: Count = 0
     leader: Count = 0
     reason: str = ""
+    ballot: Ballot | None = None

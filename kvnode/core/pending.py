@@ -6,21 +6,20 @@ import msgspec
 
 from kvnode.core.effects import Sink
 from kvnode.core.operations import Kind, Operation, Outcome, Status
-from kvnode.core.versions import Ballot
 
 
 class Pending(msgspec.Struct, frozen=True):
     """One operation, who is told its outcome, and until when (on the context's clock).
 
-    ``witness``: a worker that votes in the key's partition, and what it had promised there at some
-    moment after the client had asked.
+    ``vouched``: whoever is told has another replica's word, so that what wants confirming is told at once,
+    with the leader's ballot.
     """
 
     operation: Operation
     sink: Sink
     token: int
     deadline_ms: int
-    witness: tuple[int, Ballot] | None = None
+    vouched: bool = False
 
     def answer(self, outcome: Outcome) -> None:
         """Tell the outcome; whoever holds a Pending calls this exactly once."""

@@ -33,7 +33,7 @@ TICK_S = 0.02
 GATHER_S = 0.001
 GAUGES_S = 1.0
 EPOCH = 1
-PROTOCOL = (2, 2)
+PROTOCOL = (2, 3)
 WARNINGS = frozenset({"peer_suspected", "leadership_lost", "partitions_damaged"})
 
 _log = get_logger()

@@ -84,10 +84,16 @@ class Layout:
                 self._check_versions(message.floor, message.forgotten)
                 self._check_refusals(() if message.refused is None else (message.refused,))
             case ExecuteBatch():
+                self._check_partitions(message.asks)
                 for attempt in message.attempts:
                     if attempt.promised is not None:
                         self._check_promised(attempt.promised)
             case ExecuteReply():
+                self._check_partitions([partition for partition, _ in message.promises])
+                self._check_workers(ballot.worker for _, ballot in message.promises)
+                self._check_workers(
+                    outcome.ballot.worker for _, outcome in message.outcomes if outcome.ballot is not None
+                )
                 self._check_workers(outcome.leader for _, outcome in message.outcomes if outcome.leader)
                 self._check_workers(outcome.node for _, outcome in message.outcomes if outcome.node)
 

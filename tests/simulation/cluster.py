@@ -15,6 +15,7 @@ from kvnode.core.operations import Condition, Kind, Operation, Outcome, Status
 from kvnode.core.records import Record
 from kvnode.core.replica import load
 from kvnode.core.ring import Member, Ring
+from kvnode.replication.host import PROTOCOL
 from tests.simulation.events import Events
 from tests.simulation.invariants import Invariants
 from tests.simulation.network import Network
@@ -32,6 +33,8 @@ FAST = Timing(
     tombstone_ms=500,
 )
 TIMEOUT_MS = 1000
+OLDER = (2, 2)
+"""The protocol of workers that are asked for no promise by coordinators."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,7 @@ class SimCluster:
         bounds: Bounds | None = None,
         timing: Timing = FAST,
         disks: Disks | None = None,
+        protocol: tuple[int, int] = PROTOCOL,
     ) -> None:
         self.random = Random(seed)
         self.events = Events()
@@ -102,6 +106,7 @@ class SimCluster:
         members = [Member(number, f"host-{number}") for number in self.numbers]
         self.ring = Ring.build(members, partitions=partitions, vnodes=16, replicas=replicas)
         self.timing = timing
+        self.protocol = protocol
         self.bounds = bounds or Bounds()
         self.disks = disks or Disks()
         self.survives: Callable[[int], int] = lambda _unsynced: 0
@@ -290,8 +295,10 @@ class SimCluster:
         return "\n".join(lines)
 
 
-def formed(seed: int = 1, *, bounds: Bounds | None = None) -> SimCluster:
+def formed(
+    seed: int = 1, *, bounds: Bounds | None = None, protocol: tuple[int, int] = PROTOCOL
+) -> SimCluster:
     """Return a cluster that has formed, with every partition led by its primary."""
-    cluster = SimCluster(seed, bounds=bounds)
+    cluster = SimCluster(seed, bounds=bounds, protocol=protocol)
     cluster.until(cluster.healthy)
     return cluster

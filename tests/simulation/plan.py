@@ -42,7 +42,7 @@ class Plan:
     """The choices of one seed.
 
     ``weights`` tells how often each of its faults comes, ``survives`` what a crash leaves of unsynced
-    writes: "nothing", "part" or "all".
+    writes: "nothing", "part" or "all". ``older``: the workers speak an older protocol.
     """
 
     seed: int
@@ -69,6 +69,7 @@ class Plan:
     at_birth: bool
     cuts_last: bool
     reads_early: bool
+    older: bool
 
 
 def draw(seed: int) -> Plan:
@@ -103,6 +104,7 @@ def draw(seed: int) -> Plan:
         at_birth=random.random() < 0.1,
         cuts_last=random.random() < 0.3,
         reads_early=random.random() < 0.4,
+        older=random.random() < 0.2,
     )
 
 

@@ -17,7 +17,7 @@ from kvnode.core.operations import Condition, Kind, Operation, Outcome, Status
 from kvnode.core.records import Record
 from kvnode.core.versions import Version
 from kvnode.verify.checker import check
-from tests.simulation.cluster import FAST, TIMEOUT_MS, Call, SimCluster
+from tests.simulation.cluster import FAST, OLDER, TIMEOUT_MS, Call, SimCluster
 from tests.simulation.history import history
 from tests.simulation.holds import Chosen, Packet
 
@@ -92,6 +92,13 @@ class Stage(SimCluster):
             return 0 in leaders.led
 
         self.until(leads)
+
+    def speak_older(self) -> None:
+        """Have all workers take each other for older ones, of whom nobody asks what they have promised."""
+        for worker in self.workers.values():
+            for peer in worker.machine.peers:
+                assert peer.hello is not None
+                peer.hello = msgspec.structs.replace(peer.hello, protocol=OLDER)
 
     def part(self, one: int, *others: int) -> None:
         """Let nothing pass between a worker and some others, and break their links."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kvnode.core.messages import ConfirmReply, ExecuteBatch
+from kvnode.core.messages import ConfirmReply, ExecuteBatch, ExecuteReply
 from kvnode.core.operations import Status
 from tests.simulation.stage import LONG_MS, Stage, sent
 
@@ -57,6 +57,7 @@ def test_a_deposed_leader_judges_a_condition(stage: Stage) -> None:
 
 def test_a_confirmation_was_asked_for_before_the_read_came(stage: Stage) -> None:
     """A confirmation counts for the reads that were there when it was asked for, and for no later one."""
+    stage.speak_older()
     first = stage.first
     stage.store(first, "old")
     stage.run(100)
@@ -97,6 +98,54 @@ def test_a_coordinator_has_promised_another_leader(stage: Stage) -> None:
     stage.judge()
     assert answered is None
     assert not asked
+
+
+def hide_from_first(stage: Stage, coordinator: int) -> None:
+    """Let ``first`` hear nothing but what a worker has it execute."""
+    stage.network.hold(
+        lambda packet: (
+            packet.target == stage.first
+            and not (packet.source == coordinator and isinstance(packet.message, ExecuteBatch))
+        )
+    )
+
+
+def test_a_witness_has_promised_another_leader(stage: Stage) -> None:
+    """A coordinator that is no replica believes no leader below what another replica has promised."""
+    stage.store(stage.first, "old")
+    hide_from_first(stage, stage.outside)
+    stage.crown(stage.second)
+    stage.store(stage.second, "new")
+    call = stage.begin_get(stage.outside)
+    stage.run(100)
+    answered, asked = call.outcome, stage.workers[stage.first].machine.executor.idle
+    stage.judge()
+    assert answered is None
+    assert not asked
+
+
+def test_a_promise_was_asked_for_before_the_read_came(stage: Stage) -> None:
+    """A replica's word counts for the reads that were there when it was asked for, and for no later one."""
+    stage.store(stage.first, "old")
+    stage.run(100)
+    told = [
+        stage.network.hold(sent(ExecuteReply, source=replica, target=stage.outside))
+        for replica in (stage.second, stage.third)
+    ]
+    early = [stage.begin_get(stage.outside, timeout_ms=LONG_MS) for _ in told]
+    stage.until(lambda: all(hold.packets for hold in told))
+    hide_from_first(stage, stage.outside)
+    stage.crown(stage.second)
+    stage.store(stage.second, "new")
+    late = stage.begin_get(stage.outside)
+    stage.run(1)
+    for hold in told:
+        hold.release()
+    stage.run(5)
+    answered = late.outcome
+    stage.judge()
+    assert all(call.status in (Status.OK, Status.UNAVAILABLE) for call in early)
+    assert answered is None
 
 
 def test_a_leader_hears_nobody_but_is_heard(stage: Stage) -> None:

@@ -46,6 +46,8 @@ CAUGHT_BY: list[tuple[Break, Schedule]] = [
         reads.test_a_confirmation_was_asked_for_before_the_read_came,
     ),
     (rash.vouch_without_looking, reads.test_a_coordinator_has_promised_another_leader),
+    (rash.vouch_without_looking, reads.test_a_witness_has_promised_another_leader),
+    (rash.take_an_earlier_word, reads.test_a_promise_was_asked_for_before_the_read_came),
     (repetitive.resend_unknown_writes, outcomes.test_the_answer_to_a_write_is_lost),
     (repetitive.resend_unknown_writes, outcomes.test_the_answer_to_a_relayed_write_is_lost),
     (repetitive.execute_copies, outcomes.test_a_request_is_copied),

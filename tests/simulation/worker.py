@@ -214,7 +214,7 @@ class SimWorker:
             voting=bool(identity.cluster_id) and not self.machine.rebuild.remaining,
             votes_in=self.machine.rebuild.votes_in,
             release="",
-            protocol=(1, 1),
+            protocol=self._cluster.protocol,
         )
 
     def receive(self, sender: Hello, request: Request, respond: Callable[[Reply], None]) -> None:

@@ -143,6 +143,8 @@ def unpack_outcomes(data: bytes) -> list[tuple[int, Outcome]]:
             _check_version(outcome.version)
         if outcome.value is not None:
             checked_value(outcome.value)
+        if outcome.ballot is not None:
+            _check_ballot(outcome.ballot)
     return outcomes
 
 

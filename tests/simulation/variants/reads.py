@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from kvnode.core.confirmations import Confirmations, Lead, Waiting
-from kvnode.core.coordinator import Coordinator
 from kvnode.core.operations import Outcome, Status
 from kvnode.core.pending import Pending
 from kvnode.core.versions import NO_BALLOT
+from kvnode.core.witnesses import Witnesses
 
 
 def skip_confirmation(patch: pytest.MonkeyPatch) -> None:
@@ -55,5 +55,10 @@ def join_the_round_under_way(patch: pytest.MonkeyPatch) -> None:
 
 
 def vouch_without_looking(patch: pytest.MonkeyPatch) -> None:
-    """Confirm whoever is asked, as if no ballot had been promised."""
-    patch.setattr(Coordinator, "_promised", lambda *_: NO_BALLOT)
+    """Take any leader for confirmed, as if no witness had promised a ballot."""
+    patch.setattr(Witnesses, "word", lambda *_: NO_BALLOT)
+
+
+def take_an_earlier_word(patch: pytest.MonkeyPatch) -> None:
+    """Let a read wait for a witness's answer to a question that was on its way before it came."""
+    patch.setattr(Witnesses, "left", lambda *_: None)

@@ -10,7 +10,7 @@ from kvnode.core.messages import ConfirmBatch, ConfirmReply, Refusal
 from kvnode.core.operations import Kind, Operation, Outcome, Status
 from kvnode.core.peers import Peers
 from kvnode.core.pending import Pending
-from kvnode.core.versions import NO_BALLOT, Ballot
+from kvnode.core.versions import Ballot
 from tests.unit.core.building import Outcomes, sent
 
 LEAD = (0, Ballot(1, 1))
@@ -30,27 +30,6 @@ def join(confirmations: Confirmations, outcomes: Outcomes, token: int) -> None:
     """Let a read wait for confirmation."""
     pending = Pending(Operation(Kind.GET, "a"), outcomes, token, 1000)
     confirmations.join(pending, Outcome(Status.OK, node=token), LEAD, (2, 3))
-
-
-@pytest.mark.parametrize(
-    ("witness", "confirms"),
-    [
-        ((2, LEAD[1]), True),
-        ((2, NO_BALLOT), True),
-        ((2, Ballot(2, 1)), False),
-        ((4, LEAD[1]), False),
-    ],
-)
-def test_a_replica_that_passes_a_read_on_confirms_it(
-    ctx: Context, confirmations: Confirmations, witness: tuple[int, Ballot], *, confirms: bool
-) -> None:
-    """What it promised counts if it is no higher; the word of others does not."""
-    outcomes = Outcomes()
-    pending = Pending(Operation(Kind.GET, "a"), outcomes, 1, 1000, witness)
-    confirmations.join(pending, Outcome(Status.OK, node=1), LEAD, (2, 3))
-    confirmations.flush()
-    assert bool(outcomes.told) == confirms
-    assert bool(rounds(ctx)) != confirms
 
 
 def rounds(ctx: Context) -> list[tuple[int, ConfirmBatch]]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from kvnode.core.messages import ConfirmBatch
+from kvnode.core.messages import ConfirmBatch, ExecuteBatch
 from kvnode.core.operations import Condition, Kind, Operation, Outcome, Status
 from kvnode.core.versions import Version
-from tests.simulation.cluster import SimCluster, formed
+from tests.simulation.cluster import OLDER, SimCluster, formed
 
 WORKERS = (1, 2, 3, 4)
 
@@ -128,7 +128,28 @@ def test_operations_on_one_key_take_effect_in_their_order(cluster: SimCluster) -
     ids=["absent", "nothing to delete", "condition failed"],
 )
 def test_whatever_writes_nothing_is_confirmed(cluster: SimCluster, operation: Operation) -> None:
-    """An answer that rests on what is stored is given only after a round that names the ballot."""
+    """An answer that rests on what is stored is given only after another replica was asked for its promise.
+
+    Through a replica that does not lead none is: it has its own.
+    """
+    partition, leader = cluster.ring.partition("key"), cluster.leader("key")
+    follower = next(number for number in cluster.replicas("key") if number != leader)
+    for coordinator, asked in ((leader, 1), (cluster.outsider("key"), 1), (follower, 0)):
+        sent = cluster.network.watch()
+        cluster.execute(coordinator, operation)
+        asks = [
+            (to, ask) for _, to, message in sent if isinstance(message, ExecuteBatch) for ask in message.asks
+        ]
+        assert [ask for _, ask in asks] == [partition] * asked
+        assert not {leader, coordinator} & {to for to, _ in asks}
+
+
+@pytest.mark.parametrize(
+    "operation", [Operation(Kind.GET, "key"), Operation(Kind.DELETE, "key")], ids=["read", "delete"]
+)
+def test_among_older_workers_the_leader_sees_to_its_confirmation(operation: Operation) -> None:
+    """Where nobody can be asked beside the leader, that one begins a round that names its ballot."""
+    cluster = formed(protocol=OLDER)
     leader = cluster.leader("key")
     sent = cluster.network.watch()
     cluster.execute(leader, operation)

@@ -96,6 +96,11 @@ IMPOSSIBLE: list[Message] = [
     page(partition=6, held=[Held("a", OWN, Version(1, 2, 3), copied=False)]),
     page(held=[Held("a", OWN, Version(1, 9, 3), copied=False)]),
     ExecuteBatch(1, [Attempt(1, Operation(Kind.GET, "a"), 1000, promised=Ballot(3, 9))]),
+    ExecuteBatch(1, [], [8]),
+    ExecuteBatch(1, [], [0] * 9),
+    ExecuteReply(1, [], [(8, OWN)]),
+    ExecuteReply(1, [], [(7, STRANGER)]),
+    ExecuteReply(1, [(1, Outcome(Status.OK, ballot=STRANGER))]),
     ExecuteReply(1, [(1, Outcome(Status.OK, leader=9))]),
     ExecuteReply(1, [(1, Outcome(Status.OK, node=9))]),
 ]
