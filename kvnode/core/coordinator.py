@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import heapq
 
+import msgspec
+
 from kvnode.core.context import Context
 from kvnode.core.departures import Departures
 from kvnode.core.effects import Sink
@@ -196,7 +198,7 @@ class Coordinator:
             return
         self._requests.pop(request.number, None)
         if promise <= found.ballot and request.witness != found.leader:
-            request.answer(found)
+            request.answer(msgspec.structs.replace(found, ballot=None))
         else:
             self._ask_leader(request)
 
