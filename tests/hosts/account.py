@@ -71,11 +71,10 @@ class Account:
         return [f"{name}: {it}" for name, them in named.items() for it in them]
 
     def alone(self, done: Done) -> bool:
-        """Whether nothing else was broken during a fault or just before it."""
-        return not any(
-            other is not done and other.began_s < done.ended_s and (other.ended_s + SETTLED_S > done.began_s)
-            for other in self.faults
-        )
+        """Whether nothing else was broken during a fault, and all was well again before it began."""
+        others = [other for other in self.faults if other is not done and other.began_s < done.ended_s]
+        last_s = max((other.ended_s for other in others), default=float("-inf"))
+        return not others or any(last_s < at < done.began_s for at in self.whole_at_s)
 
     def noticed(self, done: Done) -> list[Failure]:
         """The failures that clients of other hosts had of a fault."""
