@@ -96,6 +96,11 @@ class Confirmations:
         round_ = self._rounds[worker]
         return 0 if round_.gathering else 1 if round_.flying is None else 2
 
+    def introduce(self, worker: int, leads: list[Lead]) -> None:
+        """Name what is led here to a peer that may be new: whoever knows of a leader stands against none."""
+        for lead in leads:
+            self._rounds[worker].gathering.setdefault(lead, [])
+
     def flush(self) -> None:
         """Start the next round with every peer that has answered the last one, if there is cause."""
         now, heartbeat_ms = self._ctx.now_ms, self._ctx.timing.heartbeat_ms

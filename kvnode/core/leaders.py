@@ -59,7 +59,8 @@ class Leaders:
         if leadership is not None:
             leadership.submit(pending)
             return
-        self._consider(partition)
+        if self._knows_its_way:
+            self._consider(partition)
         if not self._elections.park(partition, pending):
             live = self._leader_is_live(partition)
             pending.decline(self.leader_of(partition) if live else self._candidacy.first(partition))
@@ -80,6 +81,21 @@ class Leaders:
                 self._candidacy.whole_again(partition)
 
     # --- coming to lead ---------------------------------------------------------------------------
+
+    @property
+    def _knows_its_way(self) -> bool:
+        """Whether this process has been at work for long enough to have heard of those who lead."""
+        started_ms = self._started_ms
+        return started_ms is not None and self._ctx.now_ms - started_ms >= self._ctx.timing.suspect_ms
+
+    def led_before(self, worker: int) -> list[tuple[int, Ballot]]:
+        """Return what this worker leads and a better-placed one might stand for, with the ballots."""
+        leads = []
+        for partition, leadership in self.led.items():
+            replicas = self._ctx.ring.preference_list(partition)
+            if worker in replicas[: replicas.index(self._ctx.worker)]:
+                leads.append((partition, leadership.ballot))
+        return leads[: self._ctx.bounds.batch_items]
 
     def _leader_is_live(self, partition: int) -> bool:
         """Whether a leader is known and live, or if only not here, then to a majority by what peers say.
@@ -245,9 +261,8 @@ class Leaders:
 
     def tick(self) -> None:
         """Expire, ask again, take over, hand over."""
-        now = self._ctx.now_ms
         if self._started_ms is None:
-            self._started_ms = now
+            self._started_ms = self._ctx.now_ms
         for leadership in [lead for lead in self.led.values() if lead.busy]:
             leadership.tick()
         for partition, settling in list(self._settlings.items()):
@@ -257,7 +272,7 @@ class Leaders:
                 settling.go_on()
         self._elections.tick(self._candidacy.has_quorum)
         self._beliefs.expire()
-        if now - self._started_ms >= self._ctx.timing.suspect_ms:
+        if self._knows_its_way:
             self._consider_all()
         self._hand_overs.tick()
 

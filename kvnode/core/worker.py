@@ -117,6 +117,7 @@ class WorkerMachine:
         self.copies.link_up(hello.worker)
         self.anti_entropy.link_up(hello.worker)
         self.peers.link_up(hello)
+        self.confirmations.introduce(hello.worker, self.leaders.led_before(hello.worker))
 
     def link_down(self, worker: int) -> None:
         """The link to a peer is gone: nothing sent over it will be answered."""
