@@ -141,6 +141,19 @@ def test_nothing_is_relayed_to_a_leader_that_stops(cluster: SimCluster) -> None:
     assert outcome.leader != 1
 
 
+def test_a_silent_witness_holds_up_no_read(cluster: SimCluster) -> None:
+    """A replica that does not say what it has promised is done without: the leader has itself confirmed."""
+    key = cluster.key(primary=1)
+    cluster.put(1, key, b"1")
+    kept = cluster.network.hold(lambda packet: isinstance(packet.message, ExecuteReply))
+    call = cluster.submit(1, Operation(Kind.GET, key))
+    outcome = cluster.finish(call)
+    assert kept.packets
+    assert (outcome.status, outcome.value) == (Status.OK, b"1")
+    assert call.ended_ms is not None
+    assert call.ended_ms - call.began_ms < 6 * cluster.timing.hedge_ms
+
+
 def test_a_read_asks_elsewhere_when_its_leader_falls_silent(cluster: SimCluster) -> None:
     """A read that was sent to a leader which then hangs is answered by its successor, within the deadline."""
     key = cluster.key(primary=1)
