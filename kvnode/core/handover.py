@@ -39,9 +39,18 @@ class HandOvers:
         self._led = led
         self._released = released
         self._under_way: dict[int, tuple[int, int]] = {}
+        self._looked_ms = 0
 
     def tick(self) -> None:
-        """Begin where there is a successor; finish where nothing is under way any more."""
+        """Begin where there is a successor; finish where nothing is under way any more.
+
+        They are looked for as often as hearts beat; oftener while one is under way, or this worker drains.
+        """
+        now = self._ctx.now_ms
+        pressing = self._under_way or self._candidacy.draining
+        if not pressing and now - self._looked_ms < self._ctx.timing.heartbeat_ms:
+            return
+        self._looked_ms = now
         for partition, leadership in list(self._led.items()):
             if partition in self._under_way:
                 self._go_on(partition, leadership)
@@ -49,7 +58,7 @@ class HandOvers:
                 successor = self._successor(partition, leadership)
                 if successor:
                     leadership.closing = True
-                    self._under_way[partition] = (successor, self._ctx.now_ms)
+                    self._under_way[partition] = (successor, now)
                     self._go_on(partition, leadership)
 
     def drop(self, partition: int) -> None:

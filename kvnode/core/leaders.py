@@ -45,6 +45,8 @@ class Leaders:
         self._highest: dict[int, int] = {}
         self._doubted: set[int] = set()
         self._started_ms: int | None = None
+        self._calm = False
+        self._considered_ms = 0
 
     # --- what others ask --------------------------------------------------------------------------
 
@@ -229,6 +231,7 @@ class Leaders:
     def _replace_lost(self) -> None:
         """Consider the partitions whose leader was lost and is live to no majority either."""
         for partition in [partition for partition in self._doubted if not self._leader_is_live(partition)]:
+            self._calm = False
             self._doubted.remove(partition)
             self._beliefs.forget(partition)
             self._candidacy.leader_lost(partition)
@@ -273,17 +276,21 @@ class Leaders:
         self._elections.tick(self._candidacy.has_quorum)
         self._beliefs.expire()
         if self._knows_its_way:
-            self._consider_all()
+            self._replace_lost()
+            if not self._calm or self._ctx.now_ms - self._considered_ms >= self._ctx.timing.heartbeat_ms:
+                self._consider_all()
         self._hand_overs.tick()
 
     def _consider_all(self) -> None:
-        self._replace_lost()
+        """Look after the partitions that nobody leads: often if there are any, else as hearts beat."""
+        self._calm, self._considered_ms = True, self._ctx.now_ms
         for partition in self.held:
             if partition in self.led:
                 continue
             if self._is_taken(partition):
                 self._candidacy.leader_seen(partition)
             else:
+                self._calm = False
                 self._candidacy.leader_missed(partition)
                 self._consider(partition)
 
