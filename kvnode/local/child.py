@@ -125,7 +125,7 @@ class Child:
                     stdout=output,
                     stderr=errors,
                     start_new_session=True,
-                    preexec_fn=_die_with(os.getpid()),
+                    preexec_fn=_settle(os.getpid(), self.node.cores),
                 )
             except OSError as error:
                 errors.write(f"cannot be started: {error}\n".encode())
@@ -179,15 +179,18 @@ def _ending(code: int) -> str:
     return f"exit status {code}"
 
 
-def _die_with(parent: int) -> Callable[[], None]:
-    """Return what a child does first: it has the kernel kill it when ``parent`` dies (Linux only)."""
-    libc = ctypes.CDLL(None)
-    if not hasattr(libc, "prctl"):
-        return lambda: None
+def _settle(parent: int, cores: frozenset[int]) -> Callable[[], None]:
+    """Return what a child does first: it has the kernel kill it when ``parent`` dies, and keeps to its cores.
 
-    def bind() -> None:
+    None of its threads interrupts another that is at work, as little as under systemd.
+    """
+    libc = ctypes.CDLL(None)
+
+    def settle() -> None:
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it died before the call
             os._exit(1)
+        os.sched_setaffinity(0, cores)
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
-    return bind
+    return settle
