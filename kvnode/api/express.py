@@ -125,7 +125,7 @@ class Express:
     def _answer(self, asked: _Asked, outcome: Outcome) -> None:
         operation = asked.operation
         try:
-            partition = self._service.place(operation.key).partition
+            partition = self._service.partition(operation.key)
             result = result_of(operation, outcome, self._worker, partition)
         except Exception as error:  # noqa: BLE001 - as above
             self._crash(asked, error)

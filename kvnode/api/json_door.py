@@ -36,6 +36,8 @@ def check_put_body(body: bytes) -> bytes:
     Raises RequestError: invalid_utf8, invalid_json, nesting_too_deep, duplicate_field,
     lone_surrogate, not_an_object, unknown_field or missing_value.
     """
+    if plain := _PLAIN.fullmatch(body):
+        return plain[1]
     if not body:
         raise RequestError("invalid_json", f"the body is empty: {EXPECTED}")
     if body.count(b"[") + body.count(b"{") > MAX_NESTING and _depth(body) > MAX_NESTING + 1:
@@ -101,6 +103,13 @@ _ENVELOPE = msgspec.json.Decoder(_Envelope)
 _CHECKER = json.JSONDecoder(
     object_pairs_hook=_refuse_duplicates, parse_int=str, parse_float=str, parse_constant=_refuse_constant
 )
+
+_PLAIN = re.compile(
+    rb'[ \t\r\n]*+\{[ \t\r\n]*+"value"[ \t\r\n]*+:[ \t\r\n]*+'
+    rb'("[ !#-\[\]-~]*+"|-?(?:0|[1-9]\d*+)(?:\.\d++)?(?:[eE][+-]?\d++)?|true|false|null)'
+    rb"[ \t\r\n]*+\}[ \t\r\n]*+"
+)
+"""A value that can only be right: a string of ASCII without escapes, a number, or a literal."""
 
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")

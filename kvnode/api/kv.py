@@ -79,7 +79,7 @@ class KeyResource:
 
     async def _write(self, operation: Operation) -> Answer:
         outcome = await self._execute(operation)
-        partition = self._service.place(operation.key).partition
+        partition = self._service.partition(operation.key)
         result = result_of(operation, outcome, self._worker, partition)
         if result is None:
             return problems.failed(outcome, write=True)

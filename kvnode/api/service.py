@@ -19,6 +19,9 @@ class KeyService(Protocol):
         ``done`` is called exactly once, now or later; what it raises is logged, and harms nobody else.
         """
 
+    def partition(self, key: str) -> int:
+        """Return the partition of a key."""
+
     def place(self, key: str) -> Place:
         """Return where a key lives and who leads its partition now."""
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from struct import Struct
 
-from kvnode.core.records import Entry
+from kvnode.core.records import Entry, Record
 
 BUCKETS = 64
 
@@ -31,10 +31,9 @@ def bucket_of(key: str) -> int:
     return key_hash(key) % BUCKETS
 
 
-def entry_hash(key: str, entry: Entry, holder: int) -> int:
-    """Return the 64-bit hash of one entry as held by worker ``holder``."""
-    term, worker = entry.accepted
-    fields = _FIELDS.pack(term, worker, *entry.version, holder if entry.copied else 0)
+def entry_hash(key: str, entry: Entry | Record, holder: int) -> int:
+    """Return the 64-bit hash of one entry (or of its record) as held by worker ``holder``."""
+    fields = _FIELDS.pack(*entry.accepted, *entry.version, holder if entry.copied else 0)
     return int.from_bytes(blake2b(fields + key.encode(), digest_size=8).digest(), "little")
 
 

@@ -37,6 +37,12 @@ class Journal(Protocol):
     def entry(self, partition: int, key: str) -> Entry | None:
         """Return the newest record of a key as an entry, durable or not."""
 
+    def supersedes(self, record: Record) -> bool | None:
+        """Whether a record takes the place of its key's newest; None where the key is not held.
+
+        It does if its rank is higher, and also if what is held is a copy of it that does not stand yet.
+        """
+
     def value(self, partition: int, key: str, entry: Entry) -> bytes:
         """Read an entry's JSON text (the entry is no tombstone). Raises DamageError."""
 

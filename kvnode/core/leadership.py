@@ -125,7 +125,7 @@ class Leadership:
             if not self._is_settled(key):
                 self._inquire(key, slot)
                 return
-            task = slot.queue.popleft()
+            task = slot.queue.pop(0)
             if isinstance(task, Pending):
                 self._execute(key, slot, task)
             elif isinstance(task, Repair):
@@ -163,7 +163,8 @@ class Leadership:
         elif self._may_write(pending):
             previous = None if entry is None else entry.version
             record = self._next_record(key, previous, operation.value)
-            self._fly(slot, self._flight(record, pending), operation.request_id)
+            self._ctx.append(record)
+            self._spread(slot, Flight(record, pending, self._ctx.now_ms), operation.request_id)
 
     def next_version(self) -> Version:
         """Return a version above all that was given under this ballot and those before."""
@@ -177,14 +178,14 @@ class Leadership:
         """Whether a majority can take a write; else refuse it, or leave it to a leader with disk space."""
         peers, quorum, full = self._parts.peers, self._ctx.quorum, self._ctx.journal.full
         spacious = peers.spacious(self.others)
+        if spacious >= quorum - 1 and not full:
+            return True
         if 1 + sum(peers.live(worker) for worker in self.others) < quorum:
             pending.fail(self._ctx.worker, "too few replicas can be reached")
         elif full and spacious >= quorum:
             pending.decline(0)
-        elif spacious + (not full) < quorum:
-            pending.refuse(self._ctx.worker)
         else:
-            return True
+            pending.refuse(self._ctx.worker)
         return False
 
     def _read(self, key: str, entry: Entry | None) -> Outcome | None:
@@ -201,19 +202,18 @@ class Leadership:
 
     # --- accepting a record on a majority ---------------------------------------------------------
 
-    def _flight(self, record: Record, pending: Pending | None = None) -> Flight:
-        return Flight(record, pending, self._ctx.now_ms)
-
-    def _fly(self, slot: Slot, flight: Flight, request_id: str | None = None) -> None:
-        slot.flight = flight
-        record = flight.record
-        journal = self._ctx.journal
-        entry = journal.entry(self.partition, record.key)
+    def _accept_anew(self, slot: Slot, record: Record) -> None:
+        """Have a record stand that may have been committed, or that a majority may lack."""
+        entry = self._ctx.journal.entry(self.partition, record.key)
         if entry is None or entry.copied or (record.accepted, record.version) > entry.rank:
             self._ctx.append(record)
-        item = AcceptItem(record, request_id)
-        self._parts.copies.spread(self.others, item, self._ctx.quorum - 1)
-        self._ctx.durability.after_all(partial(self.copied, self._ctx.worker, record))
+        self._spread(slot, Flight(record, None, self._ctx.now_ms))
+
+    def _spread(self, slot: Slot, flight: Flight, request_id: str | None = None) -> None:
+        slot.flight = flight
+        ctx, record = self._ctx, flight.record
+        self._parts.copies.spread(self.others, AcceptItem(record, request_id), ctx.quorum - 1)
+        ctx.durability.after_all(partial(self.copied, ctx.worker, record))
 
     def copied(self, worker: int, record: Record) -> None:
         """Count a durable copy of a record accepted under this ballot."""
@@ -247,10 +247,10 @@ class Leadership:
         if not self._votes:
             return
         if record is None:
-            self._fly(slot, self._flight(self._next_record(key, None, None)))
+            self._accept_anew(slot, self._next_record(key, None, None))
         elif record.accepted != self.ballot:
             again = msgspec.structs.replace(record, accepted=self.ballot, copied=False)
-            self._fly(slot, self._flight(again))
+            self._accept_anew(slot, again)
         else:
             self._parts.copies.offer(task.follower, AcceptItem(record))
 
@@ -272,7 +272,7 @@ class Leadership:
             self._advance(key, slot)
         else:
             record = again if isinstance(again, Record) else self._next_record(key, None, None)
-            self._fly(slot, self._flight(record))
+            self._accept_anew(slot, record)
 
     # --- time and the end -------------------------------------------------------------------------
 

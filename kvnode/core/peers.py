@@ -93,7 +93,12 @@ class Peers:
 
     def spacious(self, workers: Iterable[int]) -> int:
         """Count those of some peers that are live and have disk space."""
-        return sum(self._peers[worker].live and not self._peers[worker].full for worker in workers)
+        count, peers = 0, self._peers
+        for worker in workers:
+            peer = peers[worker]
+            if peer.live and not peer.full:
+                count += 1
+        return count
 
     def vouching(self, workers: Iterable[int], worker: int) -> int:
         """Count those of some peers that are live and say that a lost one is live to them.

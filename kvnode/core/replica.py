@@ -82,15 +82,10 @@ class Replica:
         journal = self._journal
         if journal.full:
             return self._no_space(partition)
-        entry = journal.entry(partition, record.key)
-        if entry is None:
-            if record.version > journal.floor(partition):
-                self._ctx.append(record)
-            elif record.value is not None:
-                return self._refusal(partition)
-            return None
-        rank = (record.accepted, record.version)
-        if rank > entry.rank or (entry.copied and rank == entry.rank):
+        supersedes = journal.supersedes(record)
+        if supersedes is None and record.version <= journal.floor(partition):
+            return None if record.value is None else self._refusal(partition)
+        if supersedes is not False:
             self._ctx.append(record)
         return None
 

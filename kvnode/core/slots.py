@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 
 import msgspec
@@ -27,16 +26,13 @@ class Settle(msgspec.Struct, frozen=True):
 Task = Pending | Repair | Settle
 
 
-class Flight:
+class Flight(msgspec.Struct, eq=False):
     """A record being accepted: written locally and sent to the others; committed at a majority."""
 
-    __slots__ = ("acks", "began_ms", "pending", "record")
-
-    def __init__(self, record: Record, pending: Pending | None, began_ms: int) -> None:
-        self.record = record
-        self.pending = pending
-        self.began_ms = began_ms
-        self.acks: set[int] = set()
+    record: Record
+    pending: Pending | None
+    began_ms: int
+    acks: set[int] = set()
 
     def late(self, now_ms: int, patience_ms: int) -> bool:
         """Whether its client, or without one ``patience_ms``, waits no more."""
@@ -45,15 +41,12 @@ class Flight:
         return now_ms - self.began_ms >= patience_ms
 
 
-class Slot:
+class Slot(msgspec.Struct, eq=False):
     """One key: its queue, and the flight or the inquiry that holds it up."""
 
-    __slots__ = ("flight", "inquiry", "queue")
-
-    def __init__(self) -> None:
-        self.queue: deque[Task] = deque()
-        self.flight: Flight | None = None
-        self.inquiry: Inquiry | None = None
+    queue: list[Task] = []
+    flight: Flight | None = None
+    inquiry: Inquiry | None = None
 
     @property
     def free(self) -> bool:
@@ -70,8 +63,9 @@ class Slot:
         """Take the operations out of the queue that are past their deadlines."""
         late = [task for task in self.queue if isinstance(task, Pending) and task.deadline_ms <= now_ms]
         if late:
-            kept = [task for task in self.queue if not isinstance(task, Pending) or task.deadline_ms > now_ms]
-            self.queue = deque(kept)
+            self.queue = [
+                task for task in self.queue if not isinstance(task, Pending) or task.deadline_ms > now_ms
+            ]
         return late
 
     def forget_votes(self, worker: int) -> None:

@@ -141,6 +141,10 @@ class WorkerHost:
         except Exception as error:  # noqa: BLE001 - of whoever asked, and no concern of the machine
             _log.error("answer_crashed", exc_info=error)
 
+    def partition(self, key: str) -> int:
+        """Return the partition of a key."""
+        return self._ring.partition(key)
+
     def place(self, key: str) -> Place:
         """Return where a key lives."""
         partition = self._ring.partition(key)

@@ -11,4 +11,5 @@ from kvnode.storage.lines import KeyLine, TombstoneLine
 def pack_line(line: KeyLine, segment: int, offset: int, length: int, worker: int) -> bytes:
     """Pack a line that worker ``worker`` holds."""
     entry = Entry(line.a, line.ver, line.prev, isinstance(line, TombstoneLine), bool(line.c))
-    return pack(entry, segment, offset, length, entry_hash(line.k, entry, worker))
+    digest = entry_hash(line.k, entry, worker)
+    return pack(entry, segment, offset, length, digest, tombstone=entry.tombstone)

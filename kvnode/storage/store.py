@@ -17,7 +17,7 @@ from kvnode.core.versions import Ballot, Version
 from kvnode.errors import DamageError, NoSpaceError, StorageError
 from kvnode.storage.disk import Disk
 from kvnode.storage.identity import own_identity, write_identity
-from kvnode.storage.keydir import digest_of, pack, place_of, scan, unpack
+from kvnode.storage.keydir import digest_of, is_copied, pack, place_of, rank_of, scan, unpack
 from kvnode.storage.lines import (
     LineError,
     encode_floor,
@@ -163,6 +163,14 @@ class Store:
         packed = self._keydirs[partition].packed.get(key)
         return None if packed is None else unpack(packed)
 
+    def supersedes(self, record: Record) -> bool | None:
+        """Whether a record takes the place of its key's newest; None where the key is not held."""
+        packed = self._keydirs[record.partition].packed.get(record.key)
+        if packed is None:
+            return None
+        rank, held = record.accepted + record.version, rank_of(packed)
+        return rank > held or (rank == held and is_copied(packed))
+
     def value(self, partition: int, key: str, entry: Entry) -> bytes:
         """Read an entry's JSON text, checked (the entry is no tombstone).
 
@@ -188,22 +196,21 @@ class Store:
 
         A tombstone at or below what is forgotten is logged, and leaves the index at once.
         """
-        line = encode_record(record)
-        partition, key = record.partition, record.key
-        entry = Entry(record.accepted, record.version, record.previous, record.value is None, record.copied)
-        digest = entry_hash(key, entry, self._log.identity.worker)
+        line, log = encode_record(record), self._log
+        partition, key, tombstone, length = record.partition, record.key, record.value is None, len(line)
+        digest = entry_hash(key, record, log.identity.worker)
         bucket = bucket_of(key)
-        with self._log.lock:
-            segment, offset = self._log.append(line)
-            segment.live += len(line)
-            packed = pack(entry, segment.number, offset, len(line), digest)
+        with log.lock:
+            segment, offset = log.append(line)
+            segment.live += length
+            packed = pack(record, segment.number, offset, length, digest, tombstone=tombstone)
             old = self._keydirs[partition].put(key, packed)
             if old is not None:
                 number, _, length = place_of(old)
-                self._log.segments[number].live -= length
+                log.segments[number].live -= length
                 digest ^= digest_of(old)
             self._trees[partition].buckets[bucket] ^= digest
-            if entry.tombstone and entry.version <= self._states.forgotten[partition]:
+            if tombstone and record.version <= self._states.forgotten[partition]:
                 self._forget(partition, [(key, packed)])
             return self.committer.appended_lsn
 

@@ -151,7 +151,7 @@ def measure_memory(count: int) -> None:
     keydirs = [Keydir() for _ in range(PARTITIONS)]
     tracemalloc.start()
     for number, key in enumerate(keys):
-        keydirs[key_hash(key) >> 56].put(key, pack(entry, 1, number, 200, key_hash(key)))
+        keydirs[key_hash(key) >> 56].put(key, pack(entry, 1, number, 200, key_hash(key), tombstone=False))
     for keydir in keydirs:
         keydir.keys_after("", 1)
     taken = tracemalloc.get_traced_memory()[0]

@@ -62,6 +62,10 @@ class MemoryService:
         for operation, done in held or ():
             self._carry_out(operation, done)
 
+    def partition(self, key: str) -> int:
+        """Ask the ring."""
+        return self.ring.partition(key)
+
     def place(self, key: str) -> Place:
         """Ask the ring."""
         partition = self.ring.partition(key)

@@ -38,13 +38,15 @@ keys = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=3)
 
 def packed(*, tombstone: bool = False) -> bytes:
     """Return some packed entry."""
-    return pack(Entry(Ballot(1, 1), Version(1, 1, 1), None, tombstone, copied=False), 1, 2, 3, 4)
+    entry = Entry(Ballot(1, 1), Version(1, 1, 1), None, tombstone, copied=False)
+    return pack(entry, 1, 2, 3, 4, tombstone=tombstone)
 
 
 @given(entries, numbers, small, numbers)
 def test_packing_loses_nothing(entry: Entry, digest: int, segment: int, offset: int) -> None:
     """An entry comes out of its packed form as it went in, and can be moved."""
-    data = pack(entry, entry.segment, entry.offset, entry.length, digest)
+    place = entry.segment, entry.offset, entry.length
+    data = pack(entry, *place, digest, tombstone=entry.tombstone)
     assert unpack(data) == entry
     assert digest_of(data) == digest
     assert place_of(data) == (entry.segment, entry.offset, entry.length)
@@ -57,7 +59,10 @@ def test_packing_loses_nothing(entry: Entry, digest: int, segment: int, offset: 
 @given(st.lists(st.tuples(entries, numbers), max_size=5))
 def test_columns_are_packed_again(rows: list[tuple[Entry, int]]) -> None:
     """Packed entries told apart field by field come together again as they were."""
-    data = [pack(entry, entry.segment, entry.offset, entry.length, digest) for entry, digest in rows]
+    data = [
+        pack(entry, entry.segment, entry.offset, entry.length, digest, tombstone=entry.tombstone)
+        for entry, digest in rows
+    ]
     assert from_columns(columns(data)) == data if data else columns(data) == []
 
 

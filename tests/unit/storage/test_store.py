@@ -42,6 +42,19 @@ def test_lsn_counts_what_changed() -> None:
     assert (store.appended_lsn, store.durable_lsn) == (6, 0)
 
 
+def test_the_higher_rank_supersedes() -> None:
+    """Ballot before version; a copy gives way to the very record that it is a copy of."""
+    store = open_store(MemoryDisk())
+    low, high = record("k", 1), record("k", 2)
+    assert store.supersedes(low) is None
+    store.append(msgspec.structs.replace(high, copied=True))
+    assert [store.supersedes(low), store.supersedes(high)] == [False, True]
+    store.append(high)
+    assert [store.supersedes(low), store.supersedes(high)] == [False, False]
+    again = msgspec.structs.replace(low, accepted=Ballot(high.accepted.term + 1, 1))
+    assert store.supersedes(again) is True
+
+
 def test_promises_only_rise() -> None:
     """A lower promise is a bug of the caller's."""
     store = open_store(MemoryDisk())
