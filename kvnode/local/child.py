@@ -125,12 +125,13 @@ class Child:
                     stdout=output,
                     stderr=errors,
                     start_new_session=True,
-                    preexec_fn=_settle(os.getpid(), self.node.cores),
+                    preexec_fn=_die_with(os.getpid()),
                 )
             except OSError as error:
                 errors.write(f"cannot be started: {error}\n".encode())
                 return 1
         self.pid = self._process.pid
+        settle(self.pid, self.node.cores)
         if self._stop.is_set():
             self._process.terminate()
         try:
@@ -179,18 +180,23 @@ def _ending(code: int) -> str:
     return f"exit status {code}"
 
 
-def _settle(parent: int, cores: frozenset[int]) -> Callable[[], None]:
-    """Return what a child does first: it has the kernel kill it when ``parent`` dies, and keeps to its cores.
+def settle(pid: int, cores: frozenset[int]) -> None:
+    """Keep a process that has just begun, with all threads that it will start, to its cores.
 
-    None of its threads interrupts another that is at work, as little as under systemd.
+    None of them interrupts another that is at work, as little as under systemd.
     """
+    with contextlib.suppress(ProcessLookupError):
+        os.sched_setaffinity(pid, cores)
+        os.sched_setscheduler(pid, os.SCHED_BATCH, os.sched_param(0))
+
+
+def _die_with(parent: int) -> Callable[[], None]:
+    """Return what a child does first: it has the kernel kill it when ``parent`` dies."""
     libc = ctypes.CDLL(None)
 
-    def settle() -> None:
+    def bind() -> None:
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it died before the call
             os._exit(1)
-        os.sched_setaffinity(0, cores)
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
-    return settle
+    return bind

@@ -17,6 +17,7 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
+from kvnode.local.child import settle
 from kvnode.local.plan import Node, UpOptions, plan, taken_ports, write_configs
 from tests.support.waiting import eventually
 
@@ -102,13 +103,14 @@ class Cluster:
         if first:
             command[1:3] = ["-c", f"{first}\nfrom kvnode.cli import main\nmain()"]
         with self.log_path(number).open("ab") as log:
-            self._processes[number] = subprocess.Popen(
+            process = self._processes[number] = subprocess.Popen(
                 [*DIE_WITH_PARENT, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        settle(process.pid, self.node(number).cores)
 
     async def try_again(self, number: int) -> tuple[int, str]:
         """Start a node's command a second time; return its exit code and what it wrote to stderr."""
