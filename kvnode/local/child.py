@@ -131,7 +131,7 @@ class Child:
                 errors.write(f"cannot be started: {error}\n".encode())
                 return 1
         self.pid = self._process.pid
-        settle(self.pid, self.node.cores)
+        be_patient(self.pid)
         if self._stop.is_set():
             self._process.terminate()
         try:
@@ -180,13 +180,12 @@ def _ending(code: int) -> str:
     return f"exit status {code}"
 
 
-def settle(pid: int, cores: frozenset[int]) -> None:
-    """Keep a process that has just begun, with all threads that it will start, to its cores.
+def be_patient(pid: int) -> None:
+    """Have a process that has just begun, and all threads that it will start, interrupt nobody at work.
 
-    None of them interrupts another that is at work, as little as under systemd.
+    Under systemd the unit says so.
     """
     with contextlib.suppress(ProcessLookupError):
-        os.sched_setaffinity(pid, cores)
         os.sched_setscheduler(pid, os.SCHED_BATCH, os.sched_param(0))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import sys
 from collections.abc import Sequence
@@ -30,12 +29,11 @@ class UpOptions(NamedTuple):
 
 
 class Node(NamedTuple):
-    """One process to run: worker ``number``, or the controller (0), on some of the machine's ``cores``."""
+    """One process to run: worker ``number``, or the controller (0)."""
 
     number: int
     rest_port: int
     directory: Path
-    cores: frozenset[int]
 
     @property
     def name(self) -> str:
@@ -71,10 +69,7 @@ def plan(options: UpOptions) -> list[Node]:
     if not 1 <= options.port <= highest:
         raise ConfigError("kvnode up", "--port", f"expected 1 to {highest}, got {options.port}")
     directory = options.directory.absolute()
-    return [
-        Node(number, options.port + number, directory, _cores(number, options.workers))
-        for number in range(options.workers + 1)
-    ]
+    return [Node(number, options.port + number, directory) for number in range(options.workers + 1)]
 
 
 def write_configs(nodes: Sequence[Node]) -> None:
@@ -98,16 +93,6 @@ def taken_ports(nodes: Sequence[Node]) -> list[str]:
         for node, purpose, port in wanted
         if _taken(port)
     ]
-
-
-def _cores(number: int, workers: int) -> frozenset[int]:
-    """Return the cores of a node: a worker has its share, since its threads cost least beside each other."""
-    cores = sorted(os.sched_getaffinity(0))
-    if not number:
-        return frozenset(cores)
-    if len(cores) <= workers:
-        return frozenset({cores[(number - 1) % len(cores)]})
-    return frozenset(cores[(number - 1) * len(cores) // workers : number * len(cores) // workers])
 
 
 def _refuse_other_layout(controller: Node) -> None:

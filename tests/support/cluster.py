@@ -17,7 +17,7 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
-from kvnode.local.child import settle
+from kvnode.local.child import be_patient
 from kvnode.local.plan import Node, UpOptions, plan, taken_ports, write_configs
 from tests.support.waiting import eventually
 
@@ -110,7 +110,7 @@ class Cluster:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        settle(process.pid, self.node(number).cores)
+        be_patient(process.pid)
 
     async def try_again(self, number: int) -> tuple[int, str]:
         """Start a node's command a second time; return its exit code and what it wrote to stderr."""
