@@ -117,6 +117,10 @@ class AntiEntropy:
             repaired=self.repaired[worker],
         )
 
+    def has_to_tell(self, worker: int) -> bool:
+        """Whether a peer has come to hold some partitions whole since it was last told."""
+        return bool(self._untold[worker])
+
     def tell(self, worker: int) -> list[int]:
         """Return the partitions that a peer has come to hold whole since it was last told."""
         untold = self._untold[worker]

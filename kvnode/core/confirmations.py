@@ -73,6 +73,9 @@ class Confirmations:
         self.heartbeat: Callable[[int, int, list[Lead]], ConfirmBatch] = lambda number, _peer, leads: (
             ConfirmBatch(number, leads)
         )
+        self.due: Callable[[int, int], bool] = lambda _peer, elapsed_ms: (
+            elapsed_ms >= ctx.timing.heartbeat_ms
+        )
 
     def join(self, pending: Pending, outcome: Outcome, lead: Lead, others: tuple[int, ...]) -> None:
         """Answer ``pending`` with ``outcome`` once the lead is confirmed by a majority."""
@@ -103,11 +106,11 @@ class Confirmations:
 
     def flush(self) -> None:
         """Start the next round with every peer that has answered the last one, if there is cause."""
-        now, heartbeat_ms = self._ctx.now_ms, self._ctx.timing.heartbeat_ms
+        now = self._ctx.now_ms
         for worker, round_ in self._rounds.items():
             if round_.flying is not None or self._peers[worker].hello is None:
                 continue
-            if round_.gathering or now - round_.sent_ms >= heartbeat_ms:
+            if round_.gathering or self.due(worker, now - round_.sent_ms):
                 round_.number = self._ctx.number()
                 round_.sent_ms = now
                 round_.flying, round_.gathering = round_.gathering, {}

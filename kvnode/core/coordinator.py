@@ -53,6 +53,11 @@ class Coordinator:
         self._hints: dict[int, int] = {}
         self._again: list[tuple[int, int, Request]] = []
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether no operation is under way, waits, or is to be tried again."""
+        return not (self._requests or self._again or self._here or any(map(len, self._lanes.values())))
+
     # --- beginning --------------------------------------------------------------------------------
 
     def execute(self, operation: Operation, deadline_ms: int, sink: Sink, token: int) -> None:
@@ -78,7 +83,8 @@ class Coordinator:
 
     def _route(self, request: Request) -> None:
         request.target = target = self._choose(request)
-        request.begin_try()
+        if request.tries:
+            request.begin_try()
         if target == self._ctx.worker:
             self._witnesses.want(request)
             if not self._here:

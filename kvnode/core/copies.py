@@ -50,14 +50,14 @@ class Copies:
 
     def spread(self, workers: Sequence[int], item: AcceptItem, needed: int) -> None:
         """Queue a record for some peers; ``needed`` of them are sent it at once."""
-        for place, worker in enumerate(sorted(workers, key=self._trouble)):
-            self._queue(worker, item)
-            if place < needed:
-                self._wanted.add(worker)
+        size = _size_of(item)
+        for worker in workers:
+            self._queue(worker, item, size)
+        self._wanted.update(sorted(workers, key=self._trouble)[:needed])
 
     def offer(self, worker: int, item: AcceptItem) -> None:
         """Queue a record for a peer, to be sent at once, or drop it if the queue is full."""
-        self._queue(worker, item)
+        self._queue(worker, item, _size_of(item))
         self._wanted.add(worker)
 
     def _trouble(self, worker: int) -> int:
@@ -68,15 +68,13 @@ class Copies:
             return 2
         return 0 if worker in self._wanted else 1
 
-    def _queue(self, worker: int, item: AcceptItem) -> None:
+    def _queue(self, worker: int, item: AcceptItem, size: int) -> None:
         lane, bounds = self._lanes[worker], self._ctx.bounds
-        if len(lane) >= bounds.latent_records or lane.queued_bytes >= bounds.latent_bytes:
+        if lane.queued_bytes >= bounds.latent_bytes or len(lane) >= bounds.latent_records:
             self.dropped[worker] += 1
             if self.watcher is not None:
                 self.watcher.copy_dropped(worker, item)
             return
-        record = item.record
-        size = len(record.value or b"") + len(record.key) + RECORD_OVERHEAD_BYTES
         lane.offer(item, size, self._ctx.now_ms)
 
     def _hurry(self) -> None:
@@ -128,3 +126,8 @@ class Copies:
                 watcher.copied(worker, item)
             else:
                 watcher.copy_refused(worker, item, refusal)
+
+
+def _size_of(item: AcceptItem) -> int:
+    record = item.record
+    return len(record.value or b"") + len(record.key) + RECORD_OVERHEAD_BYTES

@@ -106,11 +106,6 @@ class Leadership:
         slot.queue.append(task)
         self._advance(key, slot)
 
-    def _is_settled(self, key: str) -> bool:
-        if self.settled:
-            return key not in self._doubtful
-        return key in self._known
-
     def _note_settled(self, key: str) -> None:
         self._doubtful.discard(key)
         if not self.settled:
@@ -121,8 +116,8 @@ class Leadership:
         self._doubtful.add(key)
 
     def _advance(self, key: str, slot: Slot) -> None:
-        while slot.queue and slot.free and not self.ended:
-            if not self._is_settled(key):
+        while slot.queue and slot.flight is None and slot.inquiry is None and not self.ended:
+            if key in self._doubtful if self.settled else key not in self._known:
                 self._inquire(key, slot)
                 return
             task = slot.queue.pop(0)

@@ -103,6 +103,7 @@ class WorkerMachine:
         self.readiness = Readiness(ctx, self.peers, self.formation, self.rebuild, self.leaders)
         self.confirmations.watcher = self.leaders
         self.confirmations.heartbeat = self.heartbeats.batch
+        self.confirmations.due = self.heartbeats.due
         self.copies.watcher = self
         self.peers.watch(self.calls)
         self.peers.watch(self.coordinator)
@@ -243,6 +244,11 @@ class WorkerMachine:
             self.ctx.journal.clear_voting(partition)
             self.leaders.damaged(partition)
             self.rebuild.restart(partition)
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing is under way that a tick could move on: one every ``HOUSEKEEPING_MS`` will do."""
+        return self.coordinator.at_rest and self.executor.idle
 
     def tick(self) -> None:
         """Let time pass: call every few milliseconds, with the clock set."""

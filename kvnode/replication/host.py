@@ -20,7 +20,7 @@ from kvnode.core.messages import AcceptBatch, ExecuteBatch, Hello, Reply, Reques
 from kvnode.core.operations import Kind, Operation, Outcome, Status
 from kvnode.core.ring import Place
 from kvnode.core.status import KeyPage, Report, WorkerStatus
-from kvnode.core.worker import WorkerMachine
+from kvnode.core.worker import HOUSEKEEPING_MS, WorkerMachine
 from kvnode.errors import MismatchError, PeerError
 from kvnode.logs import LogBuffer, get_logger
 from kvnode.metrics import OPERATIONS
@@ -30,11 +30,16 @@ from kvnode.replication.transport import Transport
 from kvnode.storage.store import Store
 
 TICK_S = 0.02
+CALM_TICK_S = HOUSEKEEPING_MS / 1000
 GATHER_S = 0.001
 GAUGES_S = 1.0
 EPOCH = 1
 PROTOCOL = (2, 3)
 WARNINGS = frozenset({"peer_suspected", "leadership_lost", "partitions_damaged"})
+
+_COUNTED = {
+    (kind, status): (kind.name.lower(), status.name.lower()) for kind in Kind for status in Status
+}
 
 _log = get_logger()
 
@@ -135,7 +140,7 @@ class WorkerHost:
 
     def _answer(self, token: int, outcome: Outcome) -> None:
         kind, done = self._answers.pop(token)
-        OPERATIONS.add(kind.name.lower(), outcome.status.name.lower())
+        OPERATIONS.add(*_COUNTED[kind, outcome.status])
         try:
             done(outcome)
         except Exception as error:  # noqa: BLE001 - of whoever asked, and no concern of the machine
@@ -280,7 +285,7 @@ class WorkerHost:
         if self._loop.time() >= self._gauges_due_s:
             self._gauges_due_s = self._loop.time() + GAUGES_S
             self._gauges.update()
-        self._loop.call_later(TICK_S, self._tick)
+        self._loop.call_later(CALM_TICK_S if self.machine.at_rest else TICK_S, self._tick)
 
     def _flush(self) -> None:
         self._flush_due = False

@@ -15,6 +15,7 @@ from kvnode.core.status import (
     StoredKey,
     WorkerStatus,
 )
+from kvnode.core.versions import Version
 from kvnode.core.worker import WorkerMachine
 from kvnode.logs import LogBuffer
 from kvnode.storage.store import Store
@@ -37,14 +38,14 @@ class Reporter:
         self._process = process
         self._release = release
         self._started_s = monotonic()
-        self._events: deque[KeyEvent] = deque(maxlen=EVENTS_KEPT)
+        self._events: deque[tuple[str, int, Version, bool]] = deque(maxlen=EVENTS_KEPT)
         self._events_dropped = 0
 
     def appended(self, record: Record) -> None:
         """Note a record that became part of this worker's index."""
         if len(self._events) == EVENTS_KEPT:
             self._events_dropped += 1
-        self._events.append(KeyEvent(record.key, record.partition, record.version, record.value is None))
+        self._events.append((record.key, record.partition, record.version, record.value is None))
 
     def status(self) -> WorkerStatus:
         """Return the worker's state as of now."""
@@ -95,7 +96,7 @@ class Reporter:
             status=self.status(),
             log_lines=self._logs.drain(LINES_A_REPORT),
             logs_dropped=self._logs.dropped,
-            key_events=[events.popleft() for _ in range(count)],
+            key_events=[KeyEvent(*events.popleft()) for _ in range(count)],
             events_dropped=self._events_dropped,
         )
 

@@ -114,7 +114,8 @@ class Layout:
                 self._check_workers((held.accepted.worker, held.version.worker))
 
     def _check_record(self, record: Record) -> None:
-        self._check_key(record.partition, record.key)
+        if self._partition_of(record.key) != record.partition:
+            self._check_key(record.partition, record.key)
         workers, previous = self._workers, record.previous
         if record.accepted[1] not in workers or record.version[1] not in workers:
             self._check_workers((record.accepted.worker, record.version.worker))
@@ -131,7 +132,7 @@ class Layout:
             self._check_own(sender, ballot)
 
     def _check_own(self, sender: int, ballot: Ballot) -> None:
-        if ballot.worker != sender:
+        if ballot[1] != sender:
             raise MessageError(f"a ballot of worker {ballot.worker} from worker {sender}")
 
     def _check_refusals(self, refusals: Iterable[Refusal]) -> None:

@@ -23,6 +23,7 @@ from kvnode.rpc.codec.wire import (
     LARGEST,
     LARGEST_PARTITION,
     LARGEST_WORKER,
+    SURELY_SHORT,
     checked_key,
     checked_name,
     checked_value,
@@ -159,10 +160,13 @@ def unpack_events(data: bytes) -> list[KeyEvent]:
 
 
 def _check_record(record: Record) -> None:
-    _check_partition(record.partition)
-    checked_key(record.key)
-    _check_ballot(record.accepted)
-    _check_version(record.version)
+    partition, key, (term, worker), version = record.partition, record.key, record.accepted, record.version
+    plain = 0 <= partition <= LARGEST_PARTITION and 0 < len(key) <= SURELY_SHORT
+    if not (plain and 0 < term <= LARGEST and 0 < worker <= LARGEST_WORKER):
+        _check_partition(partition)
+        checked_key(key)
+        _check_ballot(record.accepted)
+    _check_version(version)
     if record.previous is not None:
         _check_version(record.previous)
     if record.value is not None:
@@ -185,5 +189,6 @@ def _check_ballot(ballot: Ballot) -> None:
 
 
 def _check_version(version: Version) -> None:
-    if not (0 < version[0] <= LARGEST and 0 < version[1] <= LARGEST_WORKER and 0 < version[2] <= LARGEST):
+    term, worker, seq = version
+    if not (0 < term <= LARGEST and 0 < worker <= LARGEST_WORKER and 0 < seq <= LARGEST):
         raise MessageError(f"version {tuple(version)}, expected a term, a worker and a number")

@@ -18,7 +18,8 @@ EPOCH = 1
 KEY_BYTES = 1024
 """The longest key, in bytes of UTF-8."""
 
-_SURELY_SHORT = KEY_BYTES // 4
+SURELY_SHORT = KEY_BYTES // 4
+"""A key of so many characters is not too long, whatever they are."""
 
 LARGEST = 10**18 - 1
 """The largest term or number of a version: what an entity tag can say, with room to count on."""
@@ -65,7 +66,7 @@ def parse_current(kind: type[M], data: bytes) -> M:
 
 def checked_key(key: str) -> str:
     """Return the key if it may be one: not empty, not over 1,024 bytes."""
-    if not 0 < len(key) <= _SURELY_SHORT and (not key or len(key.encode()) > KEY_BYTES):
+    if not 0 < len(key) <= SURELY_SHORT and (not key or len(key.encode()) > KEY_BYTES):
         raise MessageError(f"a key of {len(key.encode())} bytes, expected 1 to {KEY_BYTES}")
     return key
 
