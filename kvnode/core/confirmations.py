@@ -73,9 +73,7 @@ class Confirmations:
         self.heartbeat: Callable[[int, int, list[Lead]], ConfirmBatch] = lambda number, _peer, leads: (
             ConfirmBatch(number, leads)
         )
-        self.due: Callable[[int, int], bool] = lambda _peer, elapsed_ms: (
-            elapsed_ms >= ctx.timing.heartbeat_ms
-        )
+        self.due: Callable[[int, int], bool] = lambda _peer, elapsed_ms: elapsed_ms >= ctx.timing.heartbeat_ms
 
     def join(self, pending: Pending, outcome: Outcome, lead: Lead, others: tuple[int, ...]) -> None:
         """Answer ``pending`` with ``outcome`` once the lead is confirmed by a majority."""

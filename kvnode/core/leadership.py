@@ -106,6 +106,11 @@ class Leadership:
         slot.queue.append(task)
         self._advance(key, slot)
 
+    def _is_settled(self, key: str) -> bool:
+        if self.settled:
+            return key not in self._doubtful
+        return key in self._known
+
     def _note_settled(self, key: str) -> None:
         self._doubtful.discard(key)
         if not self.settled:
@@ -117,7 +122,7 @@ class Leadership:
 
     def _advance(self, key: str, slot: Slot) -> None:
         while slot.queue and slot.flight is None and slot.inquiry is None and not self.ended:
-            if key in self._doubtful if self.settled else key not in self._known:
+            if not self._is_settled(key):
                 self._inquire(key, slot)
                 return
             task = slot.queue.pop(0)
@@ -158,7 +163,8 @@ class Leadership:
         elif self._may_write(pending):
             previous = None if entry is None else entry.version
             record = self._next_record(key, previous, operation.value)
-            self._ctx.append(record)
+            if self._ctx.journal.supersedes(record) is not False:
+                self._ctx.append(record)
             self._spread(slot, Flight(record, pending, self._ctx.now_ms), operation.request_id)
 
     def next_version(self) -> Version:

@@ -37,9 +37,7 @@ EPOCH = 1
 PROTOCOL = (2, 3)
 WARNINGS = frozenset({"peer_suspected", "leadership_lost", "partitions_damaged"})
 
-_COUNTED = {
-    (kind, status): (kind.name.lower(), status.name.lower()) for kind in Kind for status in Status
-}
+_COUNTED = {(kind, status): (kind.name.lower(), status.name.lower()) for kind in Kind for status in Status}
 
 _log = get_logger()
 
@@ -295,6 +293,7 @@ class WorkerHost:
             self.machine.flush()
             for effect in self.machine.effects():
                 self._carry_out(effect)
+            self._store.committer.wake()
         except Exception as error:  # noqa: BLE001 - as above
             self._fail(error)
             return

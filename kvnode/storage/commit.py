@@ -79,10 +79,14 @@ class Committer:
             runs[-1].lines[offset] = line
         else:
             runs.append(_Run(segment, offset, line))
-        if self._waiting:
-            self._waiting = False
-            self._wakeup.notify()
         return offset
+
+    def wake(self) -> None:
+        """Have the writer begin with what has gathered: call after some appends, and before waiting."""
+        if self._waiting and self._gathering:
+            with self._lock:
+                self._waiting = False
+                self._wakeup.notify()
 
     def unwritten(self, segment: Segment, offset: int) -> bytes | None:
         """Return a line that may not be in its file yet. The caller holds the lock."""

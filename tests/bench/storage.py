@@ -101,6 +101,7 @@ def measure_writes(folder: Path, count: int) -> None:
     with timed("replace a key, writer running", count):
         for record in batch:
             store.append(record)
+            store.committer.wake()
     waker.wait(store.appended_lsn)
     report("appends made durable (wall)", count / (perf_counter() - began) / 1000, "thousand/s")
     report("lines per batch", count / (waker.batches - before), "lines")
@@ -108,7 +109,9 @@ def measure_writes(folder: Path, count: int) -> None:
     rounds = 100
     with timed("one append made durable, nobody else writing (wall)", rounds, perf_counter):
         for _ in range(rounds):
-            waker.wait(store.append(last))
+            lsn = store.append(last)
+            store.committer.wake()
+            waker.wait(lsn)
     store.close()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from kvnode.core.messages import ConfirmReply, ExecuteBatch, ExecuteReply
 from kvnode.core.operations import Status
 from tests.simulation.stage import LONG_MS, Stage, sent
@@ -126,6 +128,8 @@ def test_a_witness_has_promised_another_leader(stage: Stage) -> None:
 
 def test_a_promise_was_asked_for_before_the_read_came(stage: Stage) -> None:
     """A replica's word counts for the reads that were there when it was asked for, and for no later one."""
+    patient = stage.workers[stage.outside].machine.ctx
+    patient.timing = msgspec.structs.replace(patient.timing, hedge_ms=LONG_MS)
     stage.store(stage.first, "old")
     stage.run(100)
     told = [

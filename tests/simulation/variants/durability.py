@@ -10,10 +10,9 @@ from kvnode.core.context import DurabilityQueue
 from kvnode.core.copies import Copies
 from kvnode.core.elections import Election, Elections
 from kvnode.core.inquiry import Inquiry
+from kvnode.core.leadership import Leadership
 from kvnode.core.messages import AcceptItem, AcceptReply
-from kvnode.core.pending import Pending
-from kvnode.core.records import Record
-from kvnode.core.slots import Flight
+from kvnode.core.slots import Flight, Slot
 from kvnode.core.versions import Ballot
 from kvnode.storage.store import Store
 
@@ -52,12 +51,12 @@ class Bag(list[int]):
 
 def count_acknowledgements_twice(patch: pytest.MonkeyPatch) -> None:
     """Take every acknowledgement that arrives for one more copy."""
-    make, answered = Flight.__init__, Copies.answered
+    spread, answered = Leadership._spread, Copies.answered
     seen: dict[tuple[Copies, int], list[AcceptItem]] = {}
 
-    def init(flight: Flight, record: Record, pending: Pending | None, began_ms: int) -> None:
-        make(flight, record, pending, began_ms)
+    def begin(leadership: Leadership, slot: Slot, flight: Flight, request_id: str | None = None) -> None:
         flight.acks = Bag()  # type: ignore[assignment]
+        spread(leadership, slot, flight, request_id)
 
     def count(copies: Copies, worker: int, reply: AcceptReply) -> None:
         batch = copies._lanes[worker]._batch
@@ -68,7 +67,7 @@ def count_acknowledgements_twice(patch: pytest.MonkeyPatch) -> None:
             for item in items:
                 copies.watcher.copied(worker, item)
 
-    patch.setattr(Flight, "__init__", init)
+    patch.setattr(Leadership, "_spread", begin)
     patch.setattr(Copies, "answered", count)
 
 

@@ -12,7 +12,7 @@ from kvnode.core.witnesses import Witnesses
 
 
 def skip_confirmation(patch: pytest.MonkeyPatch) -> None:
-    """Answer reads and refused conditions at once."""
+    """Answer reads and refused conditions at once, whoever should see to it that the leader leads."""
 
     def join(
         _: Confirmations, pending: Pending, outcome: Outcome, lead: Lead, others: tuple[int, ...]
@@ -21,6 +21,7 @@ def skip_confirmation(patch: pytest.MonkeyPatch) -> None:
         pending.answer(outcome)
 
     patch.setattr(Confirmations, "join", join)
+    vouch_without_looking(patch)
 
 
 def refuse_conditions_unconfirmed(patch: pytest.MonkeyPatch) -> None:

@@ -64,5 +64,5 @@ def test_what_differs_for_the_first_time_is_looked_at_again_soon(cluster: SimClu
     assert isinstance(record, Record)
     unsent = msgspec.structs.replace(record, version=leadership.next_version(), value=b"2")
     cluster.workers[1].take(cluster.workers[1].machine.ctx.append, unsent)
-    cluster.until(cluster.converged, 2 * FAST.compare_ms + FEW_ROUNDS_MS)
+    cluster.until(cluster.converged, 3 * FAST.compare_ms + FEW_ROUNDS_MS)
     assert [copy is not None and copy.value for copy in cluster.copies(key)] == [b"2"] * 3

@@ -98,6 +98,7 @@ def test_the_thread_wakes_only_after_the_sync() -> None:
     disk.fault = hold
     store.start()
     store.append(record("k0", 1))
+    store.committer.wake()
     assert syncing.wait(DEADLINE_S)
     for seq in range(1, 501):
         store.append(record(f"k{seq}", seq))
@@ -145,6 +146,7 @@ def test_the_thread_reports_a_failure() -> None:
     disk.fault = fault
     store.committer.start()
     store.append(record("k", 1))
+    store.committer.wake()
     assert failed.wait(DEADLINE_S)
     store.close()
     assert len(heard.failures) == 1

@@ -158,6 +158,7 @@ def test_the_writer_goes_on_when_space_is_back(monkeypatch: pytest.MonkeyPatch) 
     disk.fault = full
     store.committer.start()
     some(store, 1, 3)
+    store.committer.wake()
     assert tried.wait(DEADLINE_S)
     disk.fault = None
     assert durable.wait(DEADLINE_S)
