@@ -112,7 +112,7 @@ class Limits(Section, frozen=True):
     unsent_bytes: PositiveInt = 64 * 2**20
     latent_records: PositiveInt = 100_000
     latent_bytes: PositiveInt = 64 * 2**20
-    segment_bytes: Annotated[int, Meta(ge=64 * 2**10, le=2**32)] = 64 * 2**20
+    segment_bytes: Annotated[int, Meta(ge=64 * 2**10, le=2**32)] = 16 * 2**20
     reserve_bytes: Annotated[int, Meta(ge=0, le=2**40)] = 64 * 2**20
     scrub_bytes_per_s: Annotated[int, Meta(ge=0, le=2**30)] = 2**20
 
