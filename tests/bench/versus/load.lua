@@ -81,7 +81,7 @@ end
 
 local function numbered(start)
   count = count + 1
-  return key(start, count - 1)
+  return key(start, math.max(0, count - 1))
 end
 
 local workloads = {
@@ -96,7 +96,8 @@ local workloads = {
 
 function init(args)
   local server = args[1]
-  workload, keys, prefix, count = workloads[args[2]], tonumber(args[3]), args[5], tonumber(args[6])
+  workload, keys, prefix = workloads[args[2]], tonumber(args[3]), args[5]
+  count = tonumber(args[6]) - 1 -- wrk asks for one request just to look at it
   math.randomseed(tonumber(args[7]))
   if server == "etcd" then encode = base64 end
   for i = 0, 999 do pieces[i] = encode(string.format("%03d", i)) end
