@@ -44,7 +44,7 @@ class HandOvers:
     def tick(self) -> None:
         """Begin where there is a successor; finish where nothing is under way any more.
 
-        They are looked for as often as hearts beat; oftener while one is under way, or this worker drains.
+        Successors are looked for as often as hearts beat; oftener while anything is handed over.
         """
         now = self._ctx.now_ms
         pressing = self._under_way or self._candidacy.draining
