@@ -17,7 +17,9 @@ from kvnode.core.versions import Version
 class Timing(msgspec.Struct, frozen=True):
     """Every delay of the protocol, in milliseconds. None of them is needed for correctness.
 
-    ``tombstone_ms``: for how long a deletion is remembered after all replicas hold it.
+    ``tombstone_ms``: for how long a deletion is remembered after all replicas hold it. ``follow_ms``: how
+    long operations come by one worker before leadership follows them, if there are as many as
+    ``follow_operations`` in a quarter of it.
     """
 
     heartbeat_ms: int = 200
@@ -29,6 +31,8 @@ class Timing(msgspec.Struct, frozen=True):
     ask_again_ms: int = 500
     compare_ms: int = 5000
     tombstone_ms: int = 600_000
+    follow_ms: int = 2000
+    follow_operations: int = 10
 
 
 class Bounds(msgspec.Struct, frozen=True):

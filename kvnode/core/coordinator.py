@@ -142,6 +142,8 @@ class Coordinator:
         if self.gathering:
             return
         here, self._here = self._here, []
+        if here:
+            self._leaders.entrance.came(self._ctx.worker, len(here))
         for request in here:
             self._execute_here(request)
         for worker, lane in self._lanes.items():

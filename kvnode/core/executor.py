@@ -61,6 +61,7 @@ class Executor:
         """Execute or decline each attempt of a batch that was not seen before."""
         if not self._is_new(sender, process, message.number):
             return
+        self._leaders.entrance.came(sender, len(message.attempts))
         promises = self._promises(message.asks)
         batch = Batch(token, message.number, len(message.attempts), promises, self._ctx.now_ms)
         self._batches[batch] = None

@@ -1,5 +1,7 @@
 """Handing leadership over in good order: to a better-placed replica, or to any from a worker that drains.
 
+Best placed is the replica by which operations enter the cluster; the others follow in the ring's order.
+
 A worker whose disk is full hands over, too, as long as others can be elected.
 
 New operations are declined, those under way finish, and only then does the successor hear of it; so
@@ -13,6 +15,7 @@ from collections.abc import Callable, Mapping
 from kvnode.core.calls import Calls
 from kvnode.core.candidacy import Candidacy
 from kvnode.core.context import Context
+from kvnode.core.entrance import Entrance
 from kvnode.core.leadership import Leadership
 from kvnode.core.messages import HandOver
 from kvnode.core.peers import Peers
@@ -29,6 +32,7 @@ class HandOvers:
         peers: Peers,
         calls: Calls,
         candidacy: Candidacy,
+        entrance: Entrance,
         led: Mapping[int, Leadership],
         released: Callable[[int, int], None],
     ) -> None:
@@ -36,6 +40,7 @@ class HandOvers:
         self._peers = peers
         self._calls = calls
         self._candidacy = candidacy
+        self._entrance = entrance
         self._led = led
         self._released = released
         self._under_way: dict[int, tuple[int, int]] = {}
@@ -80,13 +85,17 @@ class HandOvers:
 
     def _successor(self, partition: int, leadership: Leadership) -> int:
         leaves = self._candidacy.must_leave(partition)
-        for worker in self._ctx.ring.preference_list(partition):
+        for worker in self._by_place(partition):
             if worker == self._ctx.worker:
                 if not leaves:
                     return 0
             elif self._candidacy.may_lead(worker) and (leaves or self._is_better(worker, leadership)):
                 return worker
         return 0
+
+    def _by_place(self, partition: int) -> tuple[int, ...]:
+        replicas, entrance = self._ctx.ring.preference_list(partition), self._entrance.worker
+        return (entrance, *replicas) if entrance in replicas else replicas
 
     def _is_better(self, worker: int, leadership: Leadership) -> bool:
         """Whether a better-placed worker is caught up and has been stable for a while."""

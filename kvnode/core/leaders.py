@@ -14,6 +14,7 @@ from kvnode.core.confirmations import Confirmations
 from kvnode.core.context import Context
 from kvnode.core.copies import Copies
 from kvnode.core.elections import Election, Elections
+from kvnode.core.entrance import Entrance
 from kvnode.core.handover import HandOvers
 from kvnode.core.leadership import Leadership, Parts
 from kvnode.core.messages import AcceptItem, Refusal
@@ -38,7 +39,10 @@ class Leaders:
         self.changes = 0
         self._candidacy = Candidacy(ctx, peers)
         self._elections = Elections(ctx, calls, self)
-        self._hand_overs = HandOvers(ctx, peers, calls, self._candidacy, self.led, self._release)
+        self.entrance = Entrance(ctx)
+        self._hand_overs = HandOvers(
+            ctx, peers, calls, self._candidacy, self.entrance, self.led, self._release
+        )
         self._settlings: dict[int, Settling] = {}
         self._turns = Turns()
         self._beliefs = Beliefs(ctx)
@@ -279,6 +283,7 @@ class Leaders:
             self._replace_lost()
             if not self._calm or self._ctx.now_ms - self._considered_ms >= self._ctx.timing.heartbeat_ms:
                 self._consider_all()
+        self.entrance.tick()
         self._hand_overs.tick()
 
     def _consider_all(self) -> None:

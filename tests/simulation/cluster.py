@@ -31,6 +31,8 @@ FAST = Timing(
     ask_again_ms=100,
     compare_ms=400,
     tombstone_ms=500,
+    follow_ms=400,
+    follow_operations=3,
 )
 TIMEOUT_MS = 1000
 OLDER = (2, 2)

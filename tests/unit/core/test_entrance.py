@@ -1,0 +1,109 @@
+"""Leadership follows operations to the worker by which they come, and returns when that has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from kvnode.core.context import Context
+from kvnode.core.entrance import LOOKS, Entrance
+from kvnode.core.operations import Kind, Operation, Status
+from tests.simulation.cluster import FAST, Call, SimCluster, formed
+
+PERIOD_MS = 4
+
+
+@pytest.fixture
+def entrance(ctx: Context) -> Entrance:
+    """Return an entrance that nothing has passed yet."""
+    return Entrance(ctx)
+
+
+def pass_by(ctx: Context, entrance: Entrance, shares: dict[int, int], time_ms: int) -> None:
+    """Have so many operations come by each worker in every quarter of the time it takes to follow."""
+    step_ms = ctx.timing.follow_ms // LOOKS
+    for _ in range(time_ms // step_ms):
+        for worker, operations in shares.items():
+            entrance.came(worker, operations)
+        ctx.now_ms += step_ms
+        entrance.tick()
+
+
+def test_follows_who_brings_most_for_long_enough(ctx: Context, entrance: Entrance) -> None:
+    """Three quarters of the operations, and not at the first look."""
+    follow_ms = ctx.timing.follow_ms
+    pass_by(ctx, entrance, {2: 75, 3: 25}, follow_ms)
+    assert entrance.worker == 0
+    pass_by(ctx, entrance, {2: 75, 3: 25}, follow_ms)
+    assert entrance.worker == 2
+    pass_by(ctx, entrance, {3: 75, 2: 25}, 2 * follow_ms)
+    assert entrance.worker == 3
+
+
+@pytest.mark.parametrize("shares", [{2: 74, 3: 26}, {2: 9}, {}], ids=["spread", "few", "none"])
+def test_follows_nobody_without_cause(ctx: Context, entrance: Entrance, shares: dict[int, int]) -> None:
+    """Neither where operations come by several workers, nor for a few of them."""
+    pass_by(ctx, entrance, shares, 10 * ctx.timing.follow_ms)
+    assert entrance.worker == 0
+    pass_by(ctx, entrance, {3: 100}, 2 * ctx.timing.follow_ms)
+    assert entrance.worker == 3
+    pass_by(ctx, entrance, shares, ctx.timing.stable_ms)
+    assert entrance.worker == 3
+    pass_by(ctx, entrance, shares, ctx.timing.follow_ms)
+    assert entrance.worker == 0
+
+
+def test_a_pause_is_nobodys_absence(ctx: Context, entrance: Entrance) -> None:
+    """A process that stood still for long looks again before it forgets by whom operations came."""
+    pass_by(ctx, entrance, {2: 100}, 2 * ctx.timing.follow_ms)
+    ctx.now_ms += 10 * ctx.timing.stable_ms
+    entrance.tick()
+    assert entrance.worker == 2
+
+
+def writers(cluster: SimCluster, worker: int) -> Iterator[Call]:
+    """Write keys of all partitions through a worker, one after the other; yield the calls."""
+    number = 0
+    while True:
+        cluster.run(PERIOD_MS)
+        yield cluster.submit(worker, Operation(Kind.PUT, f"key-{number % 97}", b"%d" % number))
+        number += 1
+
+
+def led_by(cluster: SimCluster, worker: int) -> set[int]:
+    """Return the partitions that a worker leads."""
+    return set(cluster.workers[worker].machine.leaders.led)
+
+
+def test_leadership_follows_and_comes_home_and_nothing_fails() -> None:
+    """A worker that is asked everything leads all that it holds, until it is asked no more."""
+    cluster = formed()
+    entry = 2
+    calls = []
+    for call in writers(cluster, entry):
+        calls.append(call)
+        if led_by(cluster, entry) == set(cluster.ring.held_by(entry)):
+            break
+        assert len(calls) * PERIOD_MS < 20 * FAST.follow_ms
+    for _, call in zip(range(2 * FAST.stable_ms // PERIOD_MS), writers(cluster, entry), strict=False):
+        calls.append(call)
+        assert led_by(cluster, entry) == set(cluster.ring.held_by(entry))
+    cluster.until(cluster.at_home, 4 * FAST.stable_ms)
+    assert {call.status for call in calls} == {Status.OK}
+
+
+def test_a_primary_that_comes_back_leaves_what_has_been_followed() -> None:
+    """It takes back what nobody else is asked for; what is led where operations enter stays there."""
+    cluster = formed()
+    entry, primary = 2, 1
+    shared = set(cluster.ring.held_by(entry)) & set(cluster.ring.primaries_of(primary))
+    assert shared
+    for call in writers(cluster, entry):
+        if shared <= led_by(cluster, entry):
+            break
+        assert call.began_ms < 20_000
+    cluster.restart(primary)
+    for _, call in zip(range(4 * FAST.stable_ms // PERIOD_MS), writers(cluster, entry), strict=False):
+        assert shared <= led_by(cluster, entry), call.status
+    cluster.until(cluster.at_home, 6 * FAST.stable_ms)
