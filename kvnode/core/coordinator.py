@@ -11,7 +11,6 @@ import heapq
 import msgspec
 
 from kvnode.core.context import Context
-from kvnode.core.departures import Departures
 from kvnode.core.effects import Sink
 from kvnode.core.lane import Lane
 from kvnode.core.leaders import Leaders
@@ -31,10 +30,7 @@ LAST_RETRY_MS = 200
 
 
 class Coordinator:
-    """All operations that clients have brought to this worker, or that peers asked it to relay.
-
-    ``gathering``: some wait for others to depart with; ``flush`` again in a moment.
-    """
+    """All operations that clients have brought to this worker, or that peers asked it to relay."""
 
     def __init__(self, ctx: Context, peers: Peers, leaders: Leaders) -> None:
         self._ctx = ctx
@@ -44,11 +40,7 @@ class Coordinator:
         self._lanes = {
             peer.worker: Lane[Request | Ask](bounds.batch_items, bounds.batch_bytes) for peer in peers
         }
-        self._here: list[Request] = []
-        self._here_since_ms = 0
-        self._departures = Departures(self._lanes)
         self._witnesses = Witnesses(ctx, peers, self._lanes)
-        self.gathering = False
         self._requests: dict[int, Request] = {}
         self._hints: dict[int, int] = {}
         self._again: list[tuple[int, int, Request]] = []
@@ -56,7 +48,7 @@ class Coordinator:
     @property
     def at_rest(self) -> bool:
         """Whether no operation is under way, waits, or is to be tried again."""
-        return not (self._requests or self._again or self._here or any(map(len, self._lanes.values())))
+        return not (self._requests or self._again or any(map(len, self._lanes.values())))
 
     # --- beginning --------------------------------------------------------------------------------
 
@@ -87,9 +79,7 @@ class Coordinator:
             request.begin_try()
         if target == self._ctx.worker:
             self._witnesses.want(request)
-            if not self._here:
-                self._here_since_ms = self._ctx.now_ms
-            self._here.append(request)
+            self._execute_here(request)
         elif target:
             self._witnesses.want(request)
             self._send(request, target)
@@ -124,34 +114,13 @@ class Coordinator:
         size = len(request.operation.value or b"") + len(request.operation.key)
         self._lanes[worker].offer(request, size + ATTEMPT_OVERHEAD_BYTES, self._ctx.now_ms)
 
-    def _may_depart(self) -> bool:
-        lanes = self._lanes.values()
-        times = [lane.oldest_ms or 0 for lane in lanes if lane.idle]
-        if self._here:
-            times.append(self._here_since_ms)
-        if not times:
-            return True
-        waiting = len(self._here) + sum(lane.waiting for lane in lanes)
-        flying = any(lane.flying for lane in lanes)
-        now = self._ctx.now_ms
-        return self._departures.due(waiting, min(times), len(self._requests), now, flying=flying)
-
     def flush(self) -> None:
-        """Let the next batch to every leader, this worker included, depart if it is time to."""
-        self.gathering = not self._may_depart()
-        if self.gathering:
-            return
-        here, self._here = self._here, []
-        if here:
-            self._leaders.entrance.came(self._ctx.worker, len(here))
-        for request in here:
-            self._execute_here(request)
+        """Let the next batch to every other leader depart that has answered the last one."""
         for worker, lane in self._lanes.items():
             while lane.idle and self._peers[worker].hello is not None:
                 number = self._ctx.number()
                 batch = self._batch(worker, number, lane.depart(number))
                 if batch.attempts or batch.asks:
-                    self._departures.departed(worker, self._ctx.now_ms)
                     self._ctx.outbox.send(worker, batch)
                     break
                 lane.answered(number)
@@ -170,6 +139,7 @@ class Coordinator:
         number = self._register(request)
         margin = min(LEADER_MARGIN_MS, max(0, request.deadline_ms - self._ctx.now_ms) // 4)
         vouched = bool(request.witness)
+        self._leaders.entrance.came(self._ctx.worker, 1)
         pending = Pending(request.operation, self, number, request.deadline_ms - margin, vouched=vouched)
         self._leaders.submit(request.partition, pending)
 
@@ -187,7 +157,6 @@ class Coordinator:
         """Take in a leader's outcomes."""
         batch = self._lanes[worker].answered(reply.number)
         if batch:
-            self._departures.answered(worker, self._ctx.now_ms)
             self._take_promises(batch, dict(reply.promises))
         for number, outcome in reply.outcomes:
             self.settled(number, outcome)

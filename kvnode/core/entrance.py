@@ -22,6 +22,7 @@ class Entrance:
     def __init__(self, ctx: Context) -> None:
         self.worker = 0
         self._ctx = ctx
+        self._places = {worker: place for place, worker in enumerate(ctx.ring.workers)}
         self._came: Counter[int] = Counter()
         self._looked_ms = 0
         self._next = 0
@@ -30,6 +31,11 @@ class Entrance:
     def came(self, worker: int, operations: int) -> None:
         """Count operations that a worker coordinates."""
         self._came[worker] += operations
+
+    def distance(self, worker: int) -> int:
+        """Return how many workers further on a worker comes, in the order of their numbers."""
+        places = self._places
+        return (places[worker] - places[self.worker]) % len(places)
 
     def tick(self) -> None:
         """Look, now and then, by whom operations have come since the last look."""

@@ -10,7 +10,7 @@ a hand-over fails nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from kvnode.core.calls import Calls
 from kvnode.core.candidacy import Candidacy
@@ -93,16 +93,22 @@ class HandOvers:
                 return worker
         return 0
 
-    def _by_place(self, partition: int) -> tuple[int, ...]:
+    def _by_place(self, partition: int) -> Sequence[int]:
         replicas, entrance = self._ctx.ring.preference_list(partition), self._entrance.worker
-        return (entrance, *replicas) if entrance in replicas else replicas
+        return sorted(replicas, key=self._entrance.distance) if entrance else replicas
 
     def _is_better(self, worker: int, leadership: Leadership) -> bool:
-        """Whether a better-placed worker is caught up and has been stable for a while."""
+        """Whether a better-placed worker is caught up and has been stable for a while.
+
+        Who has only just begun to lead has not seen yet by whom operations come.
+        """
+        timing = self._ctx.timing
+        age_ms = self._ctx.now_ms - leadership.began_ms
         return (
             leadership.settled
+            and age_ms >= (timing.follow_ms if self._entrance.worker else timing.stable_ms)
             and self._peers[worker].ready
-            and self._peers.stable_ms(worker) >= self._ctx.timing.stable_ms
+            and self._peers.stable_ms(worker) >= timing.stable_ms
             and leadership.followers.whole(worker)
         )
 

@@ -35,11 +35,6 @@ class Lane(Generic[ItemT]):
         return len(self._queue) + len(self._batch)
 
     @property
-    def waiting(self) -> int:
-        """Count the items that have not left."""
-        return len(self._queue)
-
-    @property
     def oldest_ms(self) -> int | None:
         """When the oldest unanswered item was offered."""
         if self._batch:

@@ -270,11 +270,6 @@ class WorkerMachine:
             self._looked_ms = self.ctx.now_ms
             self.heartbeats.ready = not self.not_ready()
 
-    @property
-    def gathering(self) -> bool:
-        """Whether something waits for more to be sent with it: call ``flush`` again in a moment."""
-        return self.coordinator.gathering
-
     def flush(self) -> None:
         """Send what has gathered: call when no more input waits."""
         if self.ctx.damaged:

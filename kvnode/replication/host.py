@@ -31,7 +31,6 @@ from kvnode.storage.store import Store
 
 TICK_S = 0.02
 CALM_TICK_S = HOUSEKEEPING_MS / 1000
-GATHER_S = 0.001
 GAUGES_S = 1.0
 EPOCH = 1
 PROTOCOL = (2, 3)
@@ -68,7 +67,6 @@ class WorkerHost:
         self._transport: Transport | None = None
         self._stopped = False
         self._flush_due = False
-        self._gathering = False
         self._gauges_due_s = 0.0
         self._token = 0
         self._answers: dict[int, tuple[Kind, Callable[[Outcome], None]]] = {}
@@ -296,15 +294,6 @@ class WorkerHost:
             self._store.committer.wake()
         except Exception as error:  # noqa: BLE001 - as above
             self._fail(error)
-            return
-        if self.machine.gathering and not self._gathering:
-            self._gathering = True
-            self._loop.call_later(GATHER_S, self._depart)
-
-    def _depart(self) -> None:
-        self._gathering = False
-        self._set_clock()
-        self._flush()
 
     def _carry_out(self, effect: Effect) -> None:
         if isinstance(effect, Send):

@@ -27,6 +27,9 @@ from tests.bench.versus.wrk import Workload, run
 
 WIDTH = 160
 MANY_KEYS = 1_000_000
+WARM_S = 10
+"""For so long a server is asked in a new way before it is measured: leadership may follow."""
+
 SPARE = 1.5
 """So many times the keys that were written in a run are there to be deleted in the next."""
 
@@ -117,6 +120,7 @@ def _measure(
     try:
         server.start()
         filled, stopped = (MANY_KEYS, 100) if round_ else (0, 0), 0
+        warm = (0, 0)
         for number, workload in enumerate(workloads):
             if filled != (workload.keys, workload.value_bytes):
                 filled = (workload.keys, workload.value_bytes)
@@ -124,6 +128,9 @@ def _measure(
             if workload.stopped > stopped:
                 stopped = workload.stopped
                 server.stop_one()
+            if warm != (workload.entries, stopped):
+                warm = (workload.entries, stopped)
+                run(server.name, server.urls, msgspec.structs.replace(workload, name="put"), WARM_S)
             prefix = f"r{round_}.{workload.connections:03}."
             if workload.name == "delete":
                 _prepare(server, workload, seconds, prefix)

@@ -93,6 +93,34 @@ def test_leadership_follows_and_comes_home_and_nothing_fails() -> None:
     assert {call.status for call in calls} == {Status.OK}
 
 
+def test_what_the_entrance_does_not_hold_is_led_by_the_next_worker() -> None:
+    """All of it by the same, so that messages are few and full."""
+    cluster = formed()
+    entry = 2
+    others = set(range(cluster.ring.partitions)) - set(cluster.ring.held_by(entry))
+    assert others
+    for call in writers(cluster, entry):
+        if others <= led_by(cluster, entry + 1):
+            break
+        assert call.began_ms < 20_000
+
+
+def test_one_busy_key_moves_once() -> None:
+    """Its new leader has seen nothing yet, and does not send it back before it has."""
+    cluster = formed()
+    key = cluster.key(primary=2)
+    entry = cluster.outsider(key)
+    changes = 0
+    led = cluster.leader(key)
+    end_ms = cluster.now_ms + 6 * FAST.stable_ms
+    while cluster.now_ms < end_ms:
+        assert cluster.put(entry, key, b"1").status is Status.OK
+        if (leader := cluster.leader(key)) not in (0, led):
+            changes += 1
+            led = leader
+    assert changes == 1
+
+
 def test_a_primary_that_comes_back_leaves_what_has_been_followed() -> None:
     """It takes back what nobody else is asked for; what is led where operations enter stays there."""
     cluster = formed()
