@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from random import Random
 
+import msgspec
+
 from kvnode.core.context import Bounds, Timing
 from kvnode.core.operations import Condition, Kind, Operation, Outcome, Status
 from kvnode.core.records import Record
@@ -34,6 +36,9 @@ FAST = Timing(
     follow_ms=400,
     follow_operations=3,
 )
+EAGER = msgspec.structs.replace(FAST, stable_ms=100, follow_ms=0, follow_operations=1)
+"""Leadership follows every operation to the worker by which it has come."""
+
 TIMEOUT_MS = 1000
 OLDER = (2, 2)
 """The protocol of workers that are asked for no promise by coordinators."""

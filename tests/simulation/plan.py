@@ -43,6 +43,7 @@ class Plan:
 
     ``weights`` tells how often each of its faults comes, ``survives`` what a crash leaves of unsynced
     writes: "nothing", "part" or "all". ``older``: the workers speak an older protocol.
+    ``eager``: leadership follows every operation.
     """
 
     seed: int
@@ -70,6 +71,7 @@ class Plan:
     cuts_last: bool
     reads_early: bool
     older: bool
+    eager: bool
 
 
 def draw(seed: int) -> Plan:
@@ -105,6 +107,7 @@ def draw(seed: int) -> Plan:
         cuts_last=random.random() < 0.3,
         reads_early=random.random() < 0.4,
         older=random.random() < 0.2,
+        eager=random.random() < 0.4,
     )
 
 

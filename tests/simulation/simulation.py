@@ -9,7 +9,7 @@ from hashlib import blake2b
 from kvnode.core.operations import Kind, Operation, Status
 from kvnode.replication.host import PROTOCOL
 from tests.simulation.clients import Client, Keys
-from tests.simulation.cluster import OLDER, Call, Disks, SimCluster
+from tests.simulation.cluster import EAGER, FAST, OLDER, Call, Disks, SimCluster
 from tests.simulation.copies import check_copies
 from tests.simulation.history import check_linearizable
 from tests.simulation.nemesis import Nemesis
@@ -34,6 +34,7 @@ class Simulation:
             partitions=plan.partitions,
             replicas=plan.replicas,
             disks=Disks(plan.segment_bytes, plan.reserve_bytes, tidies=True),
+            timing=EAGER if plan.eager else FAST,
             protocol=OLDER if plan.older else PROTOCOL,
         )
         self.calls: list[Call] = []
