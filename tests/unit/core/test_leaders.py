@@ -61,7 +61,7 @@ def test_a_primary_comes_home_after_stability(cluster: SimCluster) -> None:
     cluster.until(lambda: cluster.leader(key) not in (0, 1))
     cluster.start(1)
     began_ms = cluster.now_ms
-    calls = [writer(cluster, worker, key) for worker in cluster.numbers if worker != 1]
+    calls = [writer(cluster, worker, key, period_ms=20) for worker in cluster.numbers if worker != 1]
     cluster.until(cluster.healthy)
     assert cluster.now_ms - began_ms >= cluster.timing.stable_ms
     cluster.run(100)
