@@ -27,6 +27,9 @@ from tests.bench.versus.wrk import Workload, run
 
 WIDTH = 160
 MANY_KEYS = 1_000_000
+LARGE_KEYS = 1000
+"""Of 256 KiB: etcd refuses writes from 2 GiB on."""
+
 WARM_S = 10
 """For so long a server is asked in a new way before it is measured: leadership may follow."""
 
@@ -41,7 +44,7 @@ WORKLOADS = [
     ),
     *(Workload(name, connections, entries=4) for connections in (64, 256) for name in ("put", "get")),
     *(Workload(name, 64, value_bytes=4096) for name in ("put", "get")),
-    *(Workload(name, 16, value_bytes=256 << 10) for name in ("put", "get")),
+    *(Workload(name, 16, keys=LARGE_KEYS, value_bytes=256 << 10) for name in ("put", "get")),
     *(Workload(name, 64, stopped=1) for name in ("put", "get")),
     *(Workload(name, 64, keys=MANY_KEYS) for name in ("put", "get")),
 ]
