@@ -1,6 +1,7 @@
 """Handing leadership over in good order: to a better-placed replica, or to any from a worker that drains.
 
-Best placed is the replica by which operations enter the cluster; the others follow in the ring's order.
+Best placed is who comes first in the preference list. Where operations enter the cluster by one worker, it is
+that worker, and then whoever comes next after it by number.
 
 A worker whose disk is full hands over, too, as long as others can be elected.
 
