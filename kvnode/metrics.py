@@ -11,7 +11,6 @@ from prometheus_client import (
     Counter,
     Gauge,
     GCCollector,
-    Histogram,
     PlatformCollector,
     ProcessCollector,
     disable_created_metrics,
@@ -19,7 +18,7 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from kvnode.tallies import CountTally, SecondsTally
+from kvnode.tallies import CountTally, HistogramTally
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 REGISTRY = CollectorRegistry()
@@ -35,17 +34,19 @@ GCCollector(registry=REGISTRY)
 
 # storage
 
-DISK_SYNC_SECONDS = Histogram(
+DISK_SYNC_SECONDS = HistogramTally(
     "kvnode_disk_fdatasync_duration_seconds",
     "How long one fdatasync of the log took.",
-    buckets=SYNC_BUCKETS_S,
-    registry=REGISTRY,
+    None,
+    SYNC_BUCKETS_S,
+    REGISTRY,
 )
-DISK_BATCH_RECORDS = Histogram(
+DISK_BATCH_RECORDS = HistogramTally(
     "kvnode_disk_commit_batch_records",
     "How many log lines one fdatasync made durable.",
-    buckets=BATCH_BUCKETS,
-    registry=REGISTRY,
+    None,
+    BATCH_BUCKETS,
+    REGISTRY,
 )
 DISK_LOG_BYTES = Counter("kvnode_disk_log_bytes", "Bytes appended to the log.", registry=REGISTRY)
 DISK_USED_BYTES = Gauge("kvnode_disk_used_bytes", "Bytes of all segments on disk.", registry=REGISTRY)
@@ -70,7 +71,7 @@ TOMBSTONES = Gauge("kvnode_tombstones", "Deleted keys that are not forgotten yet
 HTTP_REQUESTS = CountTally(
     "kvnode_http_requests", "Requests answered, by status.", ["method", "code"], REGISTRY
 )
-HTTP_REQUEST_SECONDS = SecondsTally(
+HTTP_REQUEST_SECONDS = HistogramTally(
     "kvnode_http_request_duration_seconds",
     "How long a request took from its head to its answer.",
     "method",

@@ -1,7 +1,8 @@
 """Metrics for what happens thousands of times a second: counted in plain numbers, read at a scrape.
 
 prometheus-client takes a lock and several calls for each count, which is felt on a request's way.
-These are for one thread, the event loop's; what a scrape on it reads is exact.
+Each is for one thread. What a scrape on the event loop reads of its own is exact, and of the log
+writer's at most one batch old.
 """
 
 from __future__ import annotations
@@ -37,24 +38,24 @@ class CountTally(Collector):
         yield family
 
 
-class SecondsTally(Collector):
-    """A histogram of durations in seconds, with one label."""
+class HistogramTally(Collector):
+    """A histogram with at most one label."""
 
     def __init__(
-        self, name: str, about: str, label: str, buckets: Sequence[float], registry: CollectorRegistry
+        self, name: str, about: str, label: str | None, buckets: Sequence[float], registry: CollectorRegistry
     ) -> None:
-        self._family = name, about, [label]
+        self._family = name, about, [] if label is None else [label]
         self._buckets = list(buckets)
         self._seen: dict[str, tuple[list[int], list[float]]] = {}
         registry.register(self)
 
-    def add(self, label: str, seconds: float) -> None:
-        """Count one duration."""
+    def add(self, value: float, label: str = "") -> None:
+        """Count one value."""
         seen = self._seen.get(label)
         if seen is None:
             seen = self._seen[label] = [0] * (len(self._buckets) + 1), [0.0]
-        seen[0][bisect_left(self._buckets, seconds)] += 1
-        seen[1][0] += seconds
+        seen[0][bisect_left(self._buckets, value)] += 1
+        seen[1][0] += value
 
     def collect(self) -> Iterator[Metric]:
         """Yield what a scrape shows."""
@@ -62,5 +63,5 @@ class SecondsTally(Collector):
         family = HistogramMetricFamily(name, about, labels=labels)
         bounds = [*map(floatToGoString, self._buckets), "+Inf"]
         for label, (counts, total) in self._seen.items():
-            family.add_metric([label], list(zip(bounds, accumulate(counts), strict=True)), total[0])
+            family.add_metric([label] if labels else [], list(zip(bounds, accumulate(counts), strict=True)), total[0])
         yield family

@@ -29,7 +29,7 @@ class Audit:
         elapsed_s = perf_counter() - started_s
         name = method if method in _METHODS else "other"
         HTTP_REQUESTS.add(name, str(status))
-        HTTP_REQUEST_SECONDS.add(name, elapsed_s)
+        HTTP_REQUEST_SECONDS.add(elapsed_s, name)
         failed = status >= 500 and path != PROBED  # noqa: PLR2004
         if traced or elapsed_s >= self._slow_s or failed:
             write = _log.warning if status >= 500 else _log.info  # noqa: PLR2004

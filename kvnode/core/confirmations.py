@@ -68,6 +68,7 @@ class Confirmations:
         self._ctx = ctx
         self._peers = peers
         self._rounds = {peer.worker: Round() for peer in peers}
+        self._called: set[int] = set()
         self._waiting: dict[Lead, dict[Waiting, None]] = {}
         self.watcher: LeadershipWatcher | None = None
         self.heartbeat: Callable[[int, int, list[Lead]], ConfirmBatch] = lambda number, _peer, leads: (
@@ -90,6 +91,7 @@ class Confirmations:
             if wanted and worker not in waiting.asked and self._peers.live(worker):
                 waiting.asked.add(worker)
                 self._rounds[worker].gathering.setdefault(waiting.lead, []).append(waiting)
+                self._called.add(worker)
                 wanted -= 1
 
     def _idleness(self, worker: int) -> int:
@@ -101,16 +103,16 @@ class Confirmations:
         """Name what is led here to a peer that may be new: whoever knows of a leader stands against none."""
         for lead in leads:
             self._rounds[worker].gathering.setdefault(lead, [])
+        self._called.add(worker)
 
     def flush(self) -> None:
-        """Start the next round with every peer that has answered the last one, if there is cause."""
-        now = self._ctx.now_ms
-        for worker, round_ in self._rounds.items():
-            if round_.flying is not None or self._peers[worker].hello is None:
-                continue
-            if round_.gathering or self.due(worker, now - round_.sent_ms):
+        """Start the next round with every peer for which there is cause, and which has answered the last one."""
+        for worker in tuple(self._called):
+            round_ = self._rounds[worker]
+            if round_.flying is None and self._peers[worker].hello is not None:
+                self._called.remove(worker)
                 round_.number = self._ctx.number()
-                round_.sent_ms = now
+                round_.sent_ms = self._ctx.now_ms
                 round_.flying, round_.gathering = round_.gathering, {}
                 batch = self.heartbeat(round_.number, worker, list(round_.flying))
                 self._ctx.outbox.send(worker, batch)
@@ -149,15 +151,18 @@ class Confirmations:
         round_ = self._rounds[worker]
         round_.flying = None
         round_.gathering = {}
-        round_.sent_ms = 0
+        self._called.discard(worker)
         for reads in self._waiting.values():
             for waiting in reads:
                 waiting.asked.discard(worker)
                 self._ask(waiting, self._others(waiting.lead[0]))
 
     def tick(self) -> None:
-        """Ask further peers for reads that wait long; give up past their deadlines."""
+        """Ask further peers for reads that wait long; give up past their deadlines; have hearts beat."""
         now = self._ctx.now_ms
+        for worker, round_ in self._rounds.items():
+            if round_.flying is None and self.due(worker, now - round_.sent_ms):
+                self._called.add(worker)
         late: list[Waiting] = []
         for reads in self._waiting.values():
             for waiting in reads:

@@ -17,7 +17,7 @@ from kvnode.core.records import Entry, Record
 BUCKETS = 64
 
 _FIELDS = Struct("<QIQIQI")
-_DIGEST = Struct("<Q")
+_BUCKETS = Struct(f"<{BUCKETS}Q")
 
 
 @lru_cache(maxsize=4096)  # an operation asks several times
@@ -54,5 +54,5 @@ class HashTree:
         """One number that is equal when all buckets are (and, all but certainly, only then)."""
         if not any(self.buckets):
             return 0
-        packed = b"".join(_DIGEST.pack(bucket) for bucket in self.buckets)
-        return int(_DIGEST.unpack(blake2b(packed, digest_size=8).digest())[0])
+        packed = _BUCKETS.pack(*self.buckets)
+        return int.from_bytes(blake2b(packed, digest_size=8).digest(), "little")

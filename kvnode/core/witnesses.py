@@ -13,7 +13,7 @@ from typing import Final
 
 from kvnode.core.context import Context
 from kvnode.core.lane import Lane
-from kvnode.core.peers import Peers
+from kvnode.core.peers import Peer, Peers
 from kvnode.core.requests import Request
 from kvnode.core.versions import Ballot
 
@@ -80,21 +80,17 @@ class Witnesses:
         me, partition = self._ctx.worker, request.partition
         if request.target != me and partition in self._ctx.held and self._ctx.journal.voting(partition):
             return me
-        replicas = self._ctx.ring.preference_list(partition)
-        able = [worker for worker in replicas if worker != request.target and self._able(worker)]
-        return min(able, key=self._cost, default=0)
+        best, least = 0, 3
+        for worker in self._ctx.ring.preference_list(partition):
+            if worker not in (me, request.target) and self._able(self._peers[worker]):
+                lane = self._lanes[worker]
+                cost = 2 if lane.flying else 0 if lane.idle else 1
+                if cost < least:
+                    best, least = worker, cost
+        return best
 
-    def _able(self, worker: int) -> bool:
-        if worker == self._ctx.worker:
+    def _able(self, peer: Peer) -> bool:
+        hello = peer.hello
+        if hello is None or hello.protocol[1] < FIRST_PROTOCOL:
             return False
-        peer = self._peers[worker]
-        return (
-            peer.live
-            and not (peer.draining or peer.rebuilding)
-            and peer.hello is not None
-            and peer.hello.protocol[1] >= FIRST_PROTOCOL
-        )
-
-    def _cost(self, worker: int) -> tuple[bool, bool]:
-        lane = self._lanes[worker]
-        return lane.flying, not lane.idle
+        return peer.live and not (peer.draining or peer.rebuilding)

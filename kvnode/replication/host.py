@@ -1,8 +1,9 @@
 """One worker for real: drives the pure state machine with a clock, a store and a network.
 
-Everything runs on one event loop; only the log's writer has a thread of its own. Inputs that arrive
-in the same turn of the loop are gathered before anything is sent. Whatever the machine or the store
-raises stops the worker: a state that is not understood is not acted on.
+Everything runs on one event loop; only the log's writer has a thread of its own. Operations that arrive
+in the same turn of the loop are gathered before anything is sent; what follows from a message, which
+brings many at once, leaves without delay. Whatever the machine or the store raises stops the worker: a
+state that is not understood is not acted on.
 """
 
 from __future__ import annotations
@@ -132,7 +133,10 @@ class WorkerHost:
             return
         token = self._next_token()
         self._answers[token] = operation.kind, done
-        self._input(self.machine.execute, operation, int(timeout_s * 1000), token)
+        self._take(self.machine.execute, operation, int(timeout_s * 1000), token)
+        if not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon(self._flush_gathered)
 
     def _answer(self, token: int, outcome: Outcome) -> None:
         kind, done = self._answers.pop(token)
@@ -262,6 +266,10 @@ class WorkerHost:
         self.machine.ctx.now_ms = int(self._loop.time() * 1000)
 
     def _input(self, take: Callable[..., None], *args: object) -> None:
+        self._take(take, *args)
+        self._flush()
+
+    def _take(self, take: Callable[..., None], *args: object) -> None:
         if self._stopped:
             return
         self._set_clock()
@@ -269,10 +277,6 @@ class WorkerHost:
             take(*args)
         except Exception as error:  # noqa: BLE001 - whatever it is, the state can no longer be trusted
             self._fail(error)
-            return
-        if not self._flush_due:
-            self._flush_due = True
-            self._loop.call_soon(self._flush)
 
     def _tick(self) -> None:
         if self._stopped:
@@ -282,6 +286,10 @@ class WorkerHost:
             self._gauges_due_s = self._loop.time() + GAUGES_S
             self._gauges.update()
         self._loop.call_later(CALM_TICK_S if self.machine.at_rest else TICK_S, self._tick)
+
+    def _flush_gathered(self) -> None:
+        if self._flush_due:
+            self._flush()
 
     def _flush(self) -> None:
         self._flush_due = False

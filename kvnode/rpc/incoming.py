@@ -7,7 +7,6 @@ one message in flight, and an ExecuteBatch is answered in pieces.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +19,7 @@ from kvnode.replication.transport import Inbox
 from kvnode.rpc.greetings import Greetings
 from kvnode.rpc.layout import Layout
 from kvnode.rpc.methods import Stream
+from kvnode.rpc.unsent import Unsent
 
 _log = get_logger()
 
@@ -52,8 +52,7 @@ class IncomingStream:
         self._on_idle = on_idle
         self._owed = 0
         self._closing = False
-        self._unsent: deque[Reply] = deque()
-        self._wake = asyncio.Event()
+        self._unsent: Unsent[Reply] = Unsent()
         self._ended: asyncio.Future[PeerError | None] = asyncio.get_running_loop().create_future()
 
     async def run(self) -> None:
@@ -106,21 +105,18 @@ class IncomingStream:
         if self._ended.done():
             return
         self._owed -= self._stream.paid(reply)
-        self._unsent.append(reply)
-        self._wake.set()
+        self._unsent.put(reply)
         if len(self._unsent) > _UNSENT:
             self._end(PeerError(f"{len(self._unsent)} replies wait to be read"))
 
     async def _write(self) -> None:
         encode = self._stream.encode_reply
         while True:
-            while self._unsent:
-                await self._context.write(encode(self._unsent[0]))
-                self._unsent.popleft()
-            self._end_if_idle()
-            self._on_idle()
-            self._wake.clear()
-            await self._wake.wait()
+            await self._context.write(encode(await self._unsent.first()))
+            self._unsent.sent()
+            if not self._unsent:
+                self._end_if_idle()
+                self._on_idle()
 
     def _end_if_idle(self) -> None:
         if self._closing and self.idle:

@@ -48,9 +48,26 @@ class Layout:
                 for item in message.items:
                     self._check_own(sender, item.record.accepted)
                     self._check_record(item.record)
+            case AcceptReply():
+                self._check_refusals(refusal for _, refusal in message.refused)
+            case ExecuteBatch():
+                self._check_partitions(message.asks)
+                for attempt in message.attempts:
+                    if attempt.promised is not None:
+                        self._check_promised(attempt.promised)
+            case ExecuteReply():
+                self._check_partitions([partition for partition, _ in message.promises])
+                named = [ballot[1] for _, ballot in message.promises]
+                for _, outcome in message.outcomes:
+                    if outcome.ballot is not None:
+                        named.append(outcome.ballot[1])
+                    named.extend(worker for worker in (outcome.leader, outcome.node) if worker)
+                self._check_workers(named)
             case ConfirmBatch():
                 self._check_ballots(sender, message.ballots)
                 self._check_partitions(message.agreed)
+            case ConfirmReply():
+                self._check_refusals(message.refused)
             case Prepare():
                 self._check_ballots(sender, message.ballots)
             case ReadStates():
@@ -70,10 +87,6 @@ class Layout:
                 self._check_partitions(message.partitions)
             case Form():
                 self._check_workers(message.roster)
-            case AcceptReply():
-                self._check_refusals(refusal for _, refusal in message.refused)
-            case ConfirmReply():
-                self._check_refusals(message.refused)
             case PrepareReply():
                 self._check_partitions([promise.partition for promise in message.promises])
                 self._check_refusals(message.refused)
@@ -83,19 +96,6 @@ class Layout:
                 self._check_partitions((message.partition,))
                 self._check_versions(message.floor, message.forgotten)
                 self._check_refusals(() if message.refused is None else (message.refused,))
-            case ExecuteBatch():
-                self._check_partitions(message.asks)
-                for attempt in message.attempts:
-                    if attempt.promised is not None:
-                        self._check_promised(attempt.promised)
-            case ExecuteReply():
-                self._check_partitions([partition for partition, _ in message.promises])
-                self._check_workers(ballot.worker for _, ballot in message.promises)
-                self._check_workers(
-                    outcome.ballot.worker for _, outcome in message.outcomes if outcome.ballot is not None
-                )
-                self._check_workers(outcome.leader for _, outcome in message.outcomes if outcome.leader)
-                self._check_workers(outcome.node for _, outcome in message.outcomes if outcome.node)
 
     def _check_page(self, message: StatesReply | SyncReply) -> None:
         partition = message.partition

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -14,6 +13,7 @@ from kvnode.errors import PeerError
 from kvnode.rpc.channel import stream_call
 from kvnode.rpc.greetings import Metadata
 from kvnode.rpc.methods import Stream
+from kvnode.rpc.unsent import Unsent
 
 _UNSENT = 64
 """Requests that may wait for the network; whoever sends keeps one in flight."""
@@ -32,8 +32,7 @@ class OutgoingStream:
         self._stream = stream
         self._deliver = deliver
         self._call = stream_call(channel, stream.path)(metadata=metadata)
-        self._unsent: deque[Request] = deque()
-        self._wake = asyncio.Event()
+        self._unsent: Unsent[Request] = Unsent()
         self._owed = 0
 
     @property
@@ -52,8 +51,7 @@ class OutgoingStream:
         if len(self._unsent) >= _UNSENT:
             raise PeerError(f"{len(self._unsent)} {self._stream.name} messages wait to be sent")
         self._owed += self._stream.owed(request)
-        self._unsent.append(request)
-        self._wake.set()
+        self._unsent.put(request)
 
     def pumps(self) -> tuple[Coroutine[Any, Any, None], ...]:
         """Return what must run for as long as the stream is used; reading ends by raising."""
@@ -62,14 +60,12 @@ class OutgoingStream:
     async def _write(self) -> None:
         encode = self._stream.encode_request
         while True:
-            while self._unsent:
-                data = encode(self._unsent.popleft())
-                try:
-                    await self._call.write(data)
-                except asyncio.InvalidStateError:  # the call has ended; whoever reads is told why
-                    return
-            self._wake.clear()
-            await self._wake.wait()
+            data = encode(await self._unsent.first())
+            try:
+                await self._call.write(data)
+            except asyncio.InvalidStateError:  # the call has ended; whoever reads is told why
+                return
+            self._unsent.sent()
 
     async def _read(self) -> None:
         decode, paid = self._stream.decode_reply, self._stream.paid

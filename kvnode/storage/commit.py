@@ -189,8 +189,8 @@ class Committer:
         if new:
             self._disk.sync_folder()
         took = monotonic() - began
-        metrics.DISK_SYNC_SECONDS.observe(took)
-        metrics.DISK_BATCH_RECORDS.observe(len(run.lines))
+        metrics.DISK_SYNC_SECONDS.add(took)
+        metrics.DISK_BATCH_RECORDS.add(len(run.lines))
         metrics.DISK_LOG_BYTES.inc(len(data))
         if took > SLOW_SYNC_S:
             _log.warning("sync_slow", file=file.name, took_s=round(took, 3), lines=len(run.lines))

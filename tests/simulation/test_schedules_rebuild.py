@@ -67,6 +67,7 @@ def test_a_rebuilt_copy_is_no_vote(stage: Stage) -> None:
     stage.replace_disk(third)
     stage.until(lambda: copied.packets)
     stage.until(lambda: stage.held(third, "key") is not None)
+    stage.until(lambda: stage.workers[first].machine.peers.live(third))
     stage.begin_put(first, "between", over=base)
     stage.until(lambda: stage.record(first).value == b'"between"')
     stage.run(20)

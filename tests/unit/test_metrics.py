@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 
 from kvnode import metrics
-from kvnode.tallies import CountTally, SecondsTally
+from kvnode.tallies import CountTally, HistogramTally
 
-Tally = CountTally | SecondsTally
+Tally = CountTally | HistogramTally
 
 
 def test_names_are_ours_with_help_and_units() -> None:
@@ -41,14 +42,16 @@ def test_every_metric_is_fed() -> None:
     assert [name for name in ours if not re.search(rf"\b{name}\b", text)] == []
 
 
-def test_a_tally_shows_what_a_histogram_shows() -> None:
+@pytest.mark.parametrize("label", ["kind", None])
+def test_a_tally_shows_what_a_histogram_shows(label: str | None) -> None:
     """Each bucket counts what is at or below its bound, and the last one everything."""
     registry = CollectorRegistry()
-    tally = SecondsTally("s", "Seconds.", "kind", (0.5, 1.0), registry)
+    tally = HistogramTally("s", "Seconds.", label, (0.5, 1.0), registry)
     usual_registry = CollectorRegistry()
-    usual = Histogram("s", "Seconds.", ["kind"], buckets=(0.5, 1.0), registry=usual_registry)
+    labels = [] if label is None else [label]
+    usual = Histogram("s", "Seconds.", labels, buckets=(0.5, 1.0), registry=usual_registry)
     for seconds in (0.1, 0.5, 0.7, 1.0, 3.0):
-        tally.add("a", seconds)
-        usual.labels("a").observe(seconds)
+        tally.add(seconds, "a")
+        (usual.labels("a") if labels else usual).observe(seconds)
     created = re.compile(rb"[^\n]*_created[^\n]*\n")
     assert created.sub(b"", generate_latest(registry)) == created.sub(b"", generate_latest(usual_registry))
