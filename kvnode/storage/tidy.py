@@ -1,6 +1,7 @@
 """Work in the background: damage, hint files, merges, the scrub, letting go of what merges replaced.
 
-One thing at a time, in small steps, slowly: the steps share the interpreter with the event loop.
+One thing at a time, in small steps, slowly: the steps share the interpreter with the event loop. Only
+when sealed segments pile up it goes faster, for what is never merged fills the disk in the end.
 ``step`` does one; a thread calls it again and again, a simulation may do so instead.
 """
 
@@ -8,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from threading import Event, Thread
+from time import thread_time
+from typing import NamedTuple
 
 import structlog
 
@@ -23,7 +26,10 @@ from kvnode.storage.space import is_no_space
 from kvnode.storage.upkeep import Upkeep
 
 RATE_BYTES_S = 8 << 20
-"""How fast merges and hint files read the log."""
+"""How fast merges and hint files read the log as long as they keep up."""
+
+BEHIND = 4
+"""So many sealed segments without a hint file say that they do not."""
 
 GRACE_S = 60.0
 """How long an entry from before a merge can be read, and how long a full disk is left alone."""
@@ -32,6 +38,21 @@ _IDLE_S = 5.0
 _WAIT_S = 0.02
 
 _log = structlog.get_logger(__name__)
+
+
+class Pace(NamedTuple):
+    """At most so many bytes a second, and such a part of one core."""
+
+    bytes_s: int
+    share: float
+
+    def pause_s(self, size: int, busy_s: float) -> float:
+        """Return how long to rest after ``size`` bytes that took ``busy_s`` of processor time."""
+        return max(size / self.bytes_s, busy_s * (1 / self.share - 1))
+
+
+CALM = Pace(RATE_BYTES_S, 0.1)
+HURRIED = Pace(8 * RATE_BYTES_S, 0.4)
 
 
 class Tidier:
@@ -44,6 +65,7 @@ class Tidier:
         self._clock = upkeep.clock
         self._scrub_bytes_per_s = upkeep.scrub_bytes_per_s
         self._scrub = Scrub(log, upkeep.clock)
+        self.pace = CALM
         self._work: Iterator[int] | None = None
         self._expiring: list[tuple[float, list[int]]] = []
         self._not_before = 0.0
@@ -100,13 +122,14 @@ class Tidier:
             begun = self._log.begun
             damaged = [s for s in at_rest if s.damaged and not s.kept]
             inputs = choose(at_rest, self._log.segment_bytes) if begun else []
+        unhinted = [s for s in at_rest if not s.hinted and not s.damaged]
+        self.pace = CALM if len(unhinted) < BEHIND else HURRIED
         if damaged:
             return self._mend(damaged[0])
         if inputs:
             return self._merge(Merge(self._log, self._keydirs, inputs), [s.number for s in inputs])
-        for segment in at_rest:
-            if not segment.hinted and not segment.damaged:
-                return write_hint(self._log.disk, segment, self._keydirs, self._log.identity.worker)
+        if unhinted:
+            return write_hint(self._log.disk, unhinted[0], self._keydirs, self._log.identity.worker)
         return None
 
     def _scrub_a_little(self) -> int | None:
@@ -141,9 +164,11 @@ class Tidier:
         """Step until closed; whatever goes wrong ends the process, as for the writer."""
         try:
             while not self._closing:
+                began_s = thread_time()
                 cost = self.step()
-                pause_s = _IDLE_S if cost is None else cost / RATE_BYTES_S or _WAIT_S
-                self._wake.wait(pause_s)
+                busy_s = thread_time() - began_s
+                rest_s = _IDLE_S if cost is None else self.pace.pause_s(cost, busy_s) if cost else _WAIT_S
+                self._wake.wait(rest_s)
                 self._wake.clear()
         except (OSError, StorageError) as error:
             self._log.committer.fail(error)
