@@ -63,5 +63,7 @@ class HistogramTally(Collector):
         family = HistogramMetricFamily(name, about, labels=labels)
         bounds = [*map(floatToGoString, self._buckets), "+Inf"]
         for label, (counts, total) in self._seen.items():
-            family.add_metric([label] if labels else [], list(zip(bounds, accumulate(counts), strict=True)), total[0])
+            family.add_metric(
+                [label] if labels else [], list(zip(bounds, accumulate(counts), strict=True)), total[0]
+            )
         yield family

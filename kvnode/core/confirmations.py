@@ -106,7 +106,7 @@ class Confirmations:
         self._called.add(worker)
 
     def flush(self) -> None:
-        """Start the next round with every peer for which there is cause, and which has answered the last one."""
+        """Start the next round, where there is cause, with every peer that has answered the last one."""
         for worker in tuple(self._called):
             round_ = self._rounds[worker]
             if round_.flying is None and self._peers[worker].hello is not None:

@@ -83,6 +83,11 @@ class Segment:
         """Nothing will be written to it any more, and what was is durable."""
         return self.sealed and self.written == self.size
 
+    @property
+    def wants_hint(self) -> bool:
+        """It is sealed and sound, and has no hint file yet."""
+        return self.sealed and not (self.hinted or self.damaged)
+
     def opened(self) -> File:
         """Return the file of a segment that has been written."""
         if self.file is None:

@@ -1,7 +1,7 @@
 """Work in the background: damage, hint files, merges, the scrub, letting go of what merges replaced.
 
-One thing at a time, in small steps, slowly: the steps share the interpreter with the event loop. Only
-when sealed segments pile up it goes faster, for what is never merged fills the disk in the end.
+One thing at a time, in small steps, slowly: the steps share the interpreter with the event loop. The more
+sealed segments wait for it the faster it goes, for what is never merged fills the disk in the end.
 ``step`` does one; a thread calls it again and again, a simulation may do so instead.
 """
 
@@ -28,9 +28,6 @@ from kvnode.storage.upkeep import Upkeep
 RATE_BYTES_S = 8 << 20
 """How fast merges and hint files read the log as long as they keep up."""
 
-BEHIND = 4
-"""So many sealed segments without a hint file say that they do not."""
-
 GRACE_S = 60.0
 """How long an entry from before a merge can be read, and how long a full disk is left alone."""
 
@@ -51,8 +48,14 @@ class Pace(NamedTuple):
         return max(size / self.bytes_s, busy_s * (1 / self.share - 1))
 
 
-CALM = Pace(RATE_BYTES_S, 0.1)
-HURRIED = Pace(8 * RATE_BYTES_S, 0.4)
+PACES = (
+    Pace(RATE_BYTES_S, 0.04),
+    Pace(RATE_BYTES_S, 0.04),
+    Pace(RATE_BYTES_S, 0.08),
+    Pace(2 * RATE_BYTES_S, 0.16),
+    Pace(8 * RATE_BYTES_S, 0.4),
+)
+"""By how many sealed segments have no hint file yet; the last one for more, too."""
 
 
 class Tidier:
@@ -65,7 +68,6 @@ class Tidier:
         self._clock = upkeep.clock
         self._scrub_bytes_per_s = upkeep.scrub_bytes_per_s
         self._scrub = Scrub(log, upkeep.clock)
-        self.pace = CALM
         self._work: Iterator[int] | None = None
         self._expiring: list[tuple[float, list[int]]] = []
         self._not_before = 0.0
@@ -96,6 +98,13 @@ class Tidier:
             _log.warning("tidying_postponed", reason=str(error))
         return 0
 
+    @property
+    def pace(self) -> Pace:
+        """How fast to go now."""
+        with self._log.lock:
+            waiting = sum(segment.wants_hint for segment in self._log.segments.values())
+        return PACES[min(waiting, len(PACES) - 1)]
+
     def start(self) -> None:
         """Start the background thread."""
         self._thread = Thread(target=self._run, name="log-tidier", daemon=True)
@@ -122,8 +131,7 @@ class Tidier:
             begun = self._log.begun
             damaged = [s for s in at_rest if s.damaged and not s.kept]
             inputs = choose(at_rest, self._log.segment_bytes) if begun else []
-        unhinted = [s for s in at_rest if not s.hinted and not s.damaged]
-        self.pace = CALM if len(unhinted) < BEHIND else HURRIED
+        unhinted = [segment for segment in at_rest if segment.wants_hint]
         if damaged:
             return self._mend(damaged[0])
         if inputs:

@@ -6,7 +6,7 @@ import pytest
 
 from kvnode.storage.memory_disk import MemoryDisk
 from kvnode.storage.store import Store
-from kvnode.storage.tidy import BEHIND, CALM, HURRIED, RATE_BYTES_S, Pace
+from kvnode.storage.tidy import PACES, RATE_BYTES_S, Pace
 from tests.unit.storage.support import commit, open_store, record, tidy
 
 SEGMENT_BYTES = 1_000
@@ -16,8 +16,7 @@ def seal(store: Store, segments: int) -> None:
     """Write new keys until so many segments more are sealed."""
     wanted = len(store._log.segments) + segments
     while len(store._log.segments) < wanted:
-        seq = store.append(record(f"key {store.appended_lsn}", store.appended_lsn + 1))
-        assert seq
+        store.append(record(f"key {store.appended_lsn}", store.appended_lsn + 1))
         commit(store)
 
 
@@ -31,14 +30,12 @@ def test_both_the_disk_and_the_interpreter_are_spared(size: int, busy_s: float, 
 
 
 def test_segments_that_pile_up_are_tidied_faster() -> None:
-    """The pace is raised when many segments wait, and lowered again when few are left."""
+    """Each one more that waits raises the pace, up to a bound; when none is left it is the slowest again."""
     store = open_store(MemoryDisk(), segment_bytes=SEGMENT_BYTES)
-    seal(store, BEHIND - 1)
-    store.tidier.step()
-    assert store.tidier.pace is CALM
+    for _ in range(len(PACES) + 2):
+        seal(store, 1)
+        waiting = len(store._log.segments) - 1
+        assert store.tidier.pace is PACES[min(waiting, len(PACES) - 1)]
+    assert sorted(PACES) == list(PACES)
     tidy(store)
-    seal(store, BEHIND + 1)
-    store.tidier.step()
-    assert store.tidier.pace is HURRIED
-    tidy(store)
-    assert store.tidier.pace is CALM
+    assert store.tidier.pace is PACES[0]
