@@ -133,7 +133,7 @@ class Confirmations:
                 self.watcher.overtaken(refusal, worker)
             else:
                 for read in waiting:
-                    self._ask(read, self._others(lead[0]))
+                    self._ask(read, self._ctx.others(lead[0]))
 
     def _confirm(self, waiting: Waiting, worker: int) -> None:
         waiting.confirmed.add(worker)
@@ -155,7 +155,7 @@ class Confirmations:
         for reads in self._waiting.values():
             for waiting in reads:
                 waiting.asked.discard(worker)
-                self._ask(waiting, self._others(waiting.lead[0]))
+                self._ask(waiting, self._ctx.others(waiting.lead[0]))
 
     def tick(self) -> None:
         """Ask further peers for reads that wait long; give up past their deadlines; have hearts beat."""
@@ -170,17 +170,13 @@ class Confirmations:
                     late.append(waiting)
                 elif now - waiting.began_ms >= self._ctx.timing.hedge_ms:
                     waiting.began_ms = now
-                    self._ask(waiting, self._others(waiting.lead[0]))
+                    self._ask(waiting, self._ctx.others(waiting.lead[0]))
         for waiting in late:
             self._forget(waiting)
             if not waiting.done:
                 waiting.done = True
                 reason = "no majority confirmed the leader in time"
                 waiting.pending.fail(self._ctx.worker, reason)
-
-    def _others(self, partition: int) -> tuple[int, ...]:
-        replicas = self._ctx.ring.preference_list(partition)
-        return tuple(worker for worker in replicas if worker != self._ctx.worker)
 
     def _forget(self, waiting: Waiting) -> None:
         reads = self._waiting.get(waiting.lead)

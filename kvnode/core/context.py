@@ -78,6 +78,7 @@ class Context:
 
     __slots__ = (
         "_number",
+        "_others",
         "bounds",
         "damaged",
         "durability",
@@ -119,6 +120,19 @@ class Context:
         self.forgotten = 0
         self.quorum = len(ring.preference_list(0)) // 2 + 1
         self._number = 0
+        self._others: dict[int, tuple[int, ...]] = {}
+
+    def others(self, partition: int) -> tuple[int, ...]:
+        """Return a partition's replicas but this worker: first the next by number, counted round.
+
+        Who needs one of them asks the first that will do: what many need goes to few, in few messages.
+        """
+        others = self._others.get(partition)
+        if others is None:
+            replicas = self.ring.preference_list(partition)
+            onward = sorted(replicas, key=lambda worker: (worker < self.worker, worker))
+            others = self._others[partition] = tuple(worker for worker in onward if worker != self.worker)
+        return others
 
     def append(self, record: Record) -> None:
         """Append a record to the journal, and tell whoever watches."""

@@ -58,8 +58,7 @@ class Leadership:
         self.settled = False
         self.closing = False
         self.ended = False
-        replicas = ctx.ring.preference_list(partition)
-        self.others = tuple(worker for worker in replicas if worker != ctx.worker)
+        self.others = ctx.others(partition)
         self.followers = Followers(self.others)
         self._ctx = ctx
         self._parts = parts

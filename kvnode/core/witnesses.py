@@ -81,8 +81,8 @@ class Witnesses:
         if request.target != me and partition in self._ctx.held and self._ctx.journal.voting(partition):
             return me
         best, least = 0, 3
-        for worker in self._ctx.ring.preference_list(partition):
-            if worker not in (me, request.target) and self._able(self._peers[worker]):
+        for worker in self._ctx.others(partition):
+            if worker != request.target and self._able(self._peers[worker]):
                 lane = self._lanes[worker]
                 cost = 2 if lane.flying else 0 if lane.idle else 1
                 if cost < least:

@@ -81,6 +81,7 @@ def test_a_promise_outlives_a_restart(stage: Stage) -> None:
     first, second, third = stage.first, stage.second, stage.third
     base = stage.store(first, "old")
     stage.until(stage.copies_meet)
+    stage.until(lambda: stage.workers[first].machine.copies.waiting(second)[0] == 0)
     stage.part(first, third)
     news = stage.network.hold(between(first, second))
     stage.crown(third)
