@@ -47,15 +47,20 @@ class HistogramTally(Collector):
         self._family = name, about, [] if label is None else [label]
         self._buckets = list(buckets)
         self._seen: dict[str, tuple[list[int], list[float]]] = {}
+        if label is None:
+            self._seen[""] = self._nothing()
         registry.register(self)
 
     def add(self, value: float, label: str = "") -> None:
         """Count one value."""
         seen = self._seen.get(label)
         if seen is None:
-            seen = self._seen[label] = [0] * (len(self._buckets) + 1), [0.0]
+            seen = self._seen[label] = self._nothing()
         seen[0][bisect_left(self._buckets, value)] += 1
         seen[1][0] += value
+
+    def _nothing(self) -> tuple[list[int], list[float]]:
+        return [0] * (len(self._buckets) + 1), [0.0]
 
     def collect(self) -> Iterator[Metric]:
         """Yield what a scrape shows."""

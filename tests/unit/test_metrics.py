@@ -50,8 +50,11 @@ def test_a_tally_shows_what_a_histogram_shows(label: str | None) -> None:
     usual_registry = CollectorRegistry()
     labels = [] if label is None else [label]
     usual = Histogram("s", "Seconds.", labels, buckets=(0.5, 1.0), registry=usual_registry)
-    for seconds in (0.1, 0.5, 0.7, 1.0, 3.0):
-        tally.add(seconds, "a")
-        (usual.labels("a") if labels else usual).observe(seconds)
     created = re.compile(rb"[^\n]*_created[^\n]*\n")
+    for seconds in (0.1, 0.5, 0.7, 1.0, 3.0):
+        assert created.sub(b"", generate_latest(registry)) == created.sub(
+            b"", generate_latest(usual_registry)
+        )
+        tally.add(seconds, "a" if labels else "")
+        (usual.labels("a") if labels else usual).observe(seconds)
     assert created.sub(b"", generate_latest(registry)) == created.sub(b"", generate_latest(usual_registry))
