@@ -10,7 +10,7 @@ MessageT = TypeVar("MessageT")
 
 
 class Unsent(Generic[MessageT]):
-    """A queue for one reader, who is woken by a bare future: asyncio's own takes five calls more."""
+    """A queue for one reader, who is woken by a bare future: asyncio's own take more calls."""
 
     def __init__(self) -> None:
         self._messages: deque[MessageT] = deque()
