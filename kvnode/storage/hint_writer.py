@@ -7,24 +7,14 @@ from collections.abc import Iterator
 from zlib import crc32
 
 from kvnode.core.hash_tree import BUCKETS, bucket_of
-from kvnode.errors import DamageError
 from kvnode.storage.disk import Disk, File
-from kvnode.storage.keydir import Keydir, columns, digest_of, place_of
-from kvnode.storage.lines import (
-    HeaderLine,
-    HintBlockLine,
-    HintEndLine,
-    HintLine,
-    KeyLine,
-    encode_struct,
-)
-from kvnode.storage.placed import pack_line
-from kvnode.storage.segment import TEMPORARY, Segment, hint_name, read_lines
+from kvnode.storage.keydir import columns, digest_of
+from kvnode.storage.lines import HintBlockLine, HintEndLine, HintLine, encode_struct
+from kvnode.storage.segment import TEMPORARY, hint_name
 
 HINT_FORMAT = 3
 """The version of the hint files' own format; one of another is made anew."""
 
-_STEP_BYTES = 1 << 14
 _SYNC_BYTES = 1 << 20
 _BLOCK_RECORDS = 128
 _MOST_RECORDS = 1 << 16
@@ -123,30 +113,3 @@ def create_temporary(disk: Disk, name: str) -> File:
     if temporary in disk.names():
         disk.remove(temporary)
     return disk.create(temporary)
-
-
-def write_hint(disk: Disk, segment: Segment, keydirs: list[Keydir], worker: int) -> Iterator[int]:
-    """Make a sealed segment's hint file, yielding now and then the bytes handled. Raises DamageError."""
-    writer = HintWriter(disk, segment.number)
-    cost = 0
-    try:
-        for offset, line, meaning in read_lines(segment.opened(), segment.size):
-            if isinstance(meaning, KeyLine):
-                packed = keydirs[meaning.p].packed.get(meaning.k)
-                if packed is None or place_of(packed)[:2] != (segment.number, offset):
-                    packed = pack_line(meaning, segment.number, offset, len(line), worker)
-                writer.add(meaning.p, meaning.k, packed)
-            elif not isinstance(meaning, HeaderLine):
-                writer.add_state(line)
-            cost += len(line)
-            if cost > _STEP_BYTES:
-                yield cost
-                cost = 0
-        yield from writer.finish(segment.size)
-    except (DamageError, OSError) as error:
-        segment.damaged = segment.damaged or isinstance(error, DamageError)
-        writer.sweep()
-        raise
-    finally:
-        writer.close()
-    segment.hinted = True

@@ -2,9 +2,9 @@
 
 ``log-00000001.hint`` holds the segment's records in blocks of one partition, field by field and with
 what the hash tree needs, so that a start puts them into the index a block at a time; and the partitions'
-states as they are. Its last line is a checksum of all before it, and the size of the segment that it
-speaks for. It is only a help: one that is missing, broken or of another size is made anew from the
-segment, never trusted.
+states as they are. Records that had been replaced, durably, when it was made may be left out. Its last
+line is a checksum of all before it, and the size of the segment that it speaks for. It is only a help: one
+that is missing, broken or of another size is made anew from the segment, never trusted.
 """
 
 from __future__ import annotations

@@ -28,6 +28,7 @@ MAX_LINE_BYTES = 9 << 20
 """No longer is any line that a worker writes: a value of 8 MiB at most, its key, and the rest."""
 
 _CRC = b',"crc":'
+_VALUE = b',"v":'
 _encode_text = msgspec.json.Encoder().encode
 
 
@@ -155,7 +156,7 @@ _decode: Callable[[bytes], Line] = msgspec.json.Decoder(Line).decode
 
 def seal(body: bytes) -> bytes:
     """Add the checksum and the line break to a line's body."""
-    return b'%b,"crc":%d}\n' % (body, crc32(body))
+    return body + b',"crc":%d}\n' % crc32(body)
 
 
 def check(line: bytes) -> int:
@@ -168,26 +169,22 @@ def check(line: bytes) -> int:
 
 def encode_head(record: Record) -> bytes:
     """Return a record's line up to its value: all that the index knows of it."""
-    term, worker = record.accepted
-    head = b'{"t":"%b","p":%d,"k":%b,"a":[%d,%d],"ver":[%d,%d,%d]' % (
+    head = b'{"t":"%b","p":%d,"k":%b,"a":%b,"ver":%b,"prev":%b' % (
         b"d" if record.value is None else b"v",
         record.partition,
         _encode_text(record.key),
-        term,
-        worker,
-        *record.version,
+        _encode_text(record.accepted),
+        _encode_text(record.version),
+        _encode_text(record.previous),
     )
-    if record.previous is None:
-        head += b',"prev":null'
-    else:
-        head += b',"prev":[%d,%d,%d]' % record.previous
     return head + b',"c":1' if record.copied else head
 
 
 def head_of(partition: int, key: str, entry: Entry) -> bytes:
-    """Return what the line of an entry with a value begins with."""
+    """Return what an entry's line begins with: all but the value, if it has one."""
+    value = None if entry.tombstone else b""
     return encode_head(
-        Record(partition, key, entry.accepted, entry.version, entry.previous, b"", entry.copied)
+        Record(partition, key, entry.accepted, entry.version, entry.previous, value, entry.copied)
     )
 
 
@@ -198,7 +195,7 @@ def encode_record(record: Record) -> bytes:
         return seal(encode_head(record))
     if b"\n" in value:
         raise ValueError("a value must not hold a line break")
-    return seal(b'%b,"v":%b' % (encode_head(record), value))
+    return seal(encode_head(record) + _VALUE + value)
 
 
 def encode_promise(partition: int, ballot: Ballot) -> bytes:
@@ -233,10 +230,17 @@ def decode(line: bytes) -> Line:
         raise UnknownLineError(str(error)) from error
 
 
+def verify(line: bytes, partition: int, key: str, entry: Entry) -> None:
+    """Raise LineError unless a line is whole, and the one that an entry stands for."""
+    body, head = line[: check(line)], head_of(partition, key, entry)
+    if body != head if entry.tombstone else not body.startswith(head + _VALUE):
+        raise LineError("another record stands here")
+
+
 def value_of(line: bytes, head: bytes) -> bytes:
     """Return the value from a record's line that must begin with ``head``. Raises LineError."""
     end = check(line)
-    start = len(head) + len(b',"v":')
-    if line[:start] != head + b',"v":':
+    head += _VALUE
+    if not line.startswith(head):
         raise LineError("another record stands here")
-    return line[start:end]
+    return line[len(head) : end]

@@ -11,7 +11,8 @@ background thread moves lines: each holds it for microseconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from threading import Lock
 
 from kvnode.core.identity import Identity
@@ -21,6 +22,9 @@ from kvnode.storage.disk import Disk
 from kvnode.storage.recovery import Recovered
 from kvnode.storage.segment import Segment, encode_header
 from kvnode.storage.space import Space
+
+_REMEMBERED = 8
+"""Of how many segments it is remembered what stands in them: more than wait for a tidier that keeps up."""
 
 
 class Log:
@@ -51,6 +55,7 @@ class Log:
         self.on_sealed: Callable[[], None] = lambda: None
         self._active: Segment | None = None
         self._head = 0
+        self._remembered: deque[Segment] = deque()
         self._newest = recovered.opened.newest
 
     @property
@@ -69,7 +74,9 @@ class Log:
 
     def append_state(self, line: bytes) -> int:
         """Queue a line that is no record, and return its lsn. The caller holds the lock."""
-        self.append(line)
+        segment, _ = self.append(line)
+        if segment.keys is not None:
+            segment.states.append(line)
         return self.committer.appended_lsn
 
     def read(self, number: int, offset: int, length: int) -> bytes | None:
@@ -99,6 +106,12 @@ class Log:
             if not self.begun:
                 self._rotate()
                 self.committer.appended_lsn += 1
+
+    def settle(self) -> Iterator[int]:
+        """Wait, by yielding 0, until all that has been appended so far is durable."""
+        appended = self.committer.appended_lsn
+        while self.committer.durable_lsn < appended:
+            yield 0
 
     def take_number(self) -> int:
         """Return a number for a new segment. The caller holds the lock."""
@@ -135,8 +148,10 @@ class Log:
         number = self.take_number()
         segment = Segment(number, number)
         log = tuple((older.number, older.size) for older in self.segments.values())
-        head = encode_header(self.identity, len(self.states.voting), segment, log) + self.states.encode()
+        states = self.states.encode()
+        head = encode_header(self.identity, len(self.states.voting), segment, log) + states
         self.committer.enqueue(segment, head)
+        self._remember(segment, states)
         self.segments[number] = segment
         if self._active is not None:
             self._active.sealed = True
@@ -144,3 +159,10 @@ class Log:
         self._active, self._head = segment, len(head)
         self.listed = frozenset(number for number, _ in log)
         return segment
+
+    def _remember(self, segment: Segment, states: bytes) -> None:
+        """Begin to remember what stands in a segment, and forget the one that it was done for the longest."""
+        segment.keys, segment.states = {}, [states]
+        self._remembered.append(segment)
+        if len(self._remembered) > _REMEMBERED:
+            self._remembered.popleft().forget()

@@ -28,18 +28,19 @@ from kvnode.storage.hint_writer import HintWriter, create_temporary
 from kvnode.storage.hints import packed_of, read_hint
 from kvnode.storage.keydir import Keydir, is_tombstone, moved, place_of
 from kvnode.storage.lines import HintBlockLine, KeyLine, Line, TombstoneLine
+from kvnode.storage.living import STEP_BYTES, Living, living, read_living
 from kvnode.storage.log import Log
 from kvnode.storage.placed import pack_line
 from kvnode.storage.segment import TEMPORARY, Segment, encode_header, hint_name, read_lines, segment_name
 from kvnode.storage.space import patiently
 
-STEP_BYTES = 1 << 14
-"""How much is read in one go: the interpreter is held for it, a quarter of a millisecond."""
-
 SYNC_BYTES = 1 << 20
 """How much is written in one go: a sync of the log waits behind it."""
 
 _SMALL_RUN = 4
+
+Kept = tuple[int, list[tuple[bytes, Living]]]
+"""What a step cost, in bytes, and the lines that it found worth keeping, with their records."""
 
 _log = structlog.get_logger(__name__)
 
@@ -78,7 +79,7 @@ class Merge:
         finally:
             temporary.close()
             hints.close()
-        yield from self._settle()
+        yield from self._log.settle()
         self._log.disk.rename(name + TEMPORARY, name)
         self._renamed = True
         yield from patiently(self._log.disk.sync_folder)
@@ -118,17 +119,41 @@ class Merge:
         yield from hints.finish(merged.size)
 
     def _copy(self, segment: Segment, file: File, hints: HintWriter) -> Iterator[int]:
-        """Copy what lives of one segment."""
-        cost = 0
+        """Copy what lives of one segment; nothing else is read, if it is known where that stands."""
+        told = yield from living(self._log.disk, segment, self._keydirs)
+        for cost, kept in self._read(segment) if told is None else self._read_told(segment, told):
+            for line, record in kept:
+                self._take(segment.number, line, record, hints)
+            self._flush(file)
+            yield cost
+
+    def _read_told(self, segment: Segment, told: list[list[Living]]) -> Iterator[Kept]:
+        """Read what still lives of what has been told."""
+        for group in told:
+            records = [
+                (partition, key, packed)
+                for partition, key, packed in group
+                if self._lives(partition, key, place_of(packed), tombstone=is_tombstone(packed))
+            ]
+            if records:
+                lines = read_living(segment, records)
+                yield sum(map(len, lines)), list(zip(lines, records, strict=True))
+
+    def _read(self, segment: Segment) -> Iterator[Kept]:
+        """Read a whole segment for what lives in it."""
+        cost, number = 0, segment.number
+        kept: list[tuple[bytes, Living]] = []
         for offset, line, meaning in self._lines(segment):
-            if isinstance(meaning, KeyLine) and self._lives(segment.number, offset, meaning):
-                self._take(segment.number, offset, line, meaning, hints)
+            if isinstance(meaning, KeyLine):
+                place, tombstone = (number, offset, len(line)), isinstance(meaning, TombstoneLine)
+                if self._lives(meaning.p, meaning.k, place, tombstone=tombstone):
+                    packed = pack_line(meaning, *place, self._log.identity.worker)
+                    kept.append((line, (meaning.p, meaning.k, packed)))
             cost += len(line)
             if cost >= STEP_BYTES:
-                self._flush(file)
-                yield cost
-                cost = 0
-        yield cost
+                yield cost, kept
+                cost, kept = 0, []
+        yield cost, kept
 
     def _lines(self, segment: Segment) -> Iterator[tuple[int, bytes, Line]]:
         """Yield (offset, line, its meaning) of a segment. Raises DamageError."""
@@ -137,22 +162,22 @@ class Merge:
     def _add_last(self, hints: HintWriter) -> None:
         """Add what no input holds: nothing."""
 
-    def _take(self, number: int, offset: int, line: bytes, meaning: KeyLine, hints: HintWriter) -> None:
-        """Take a line over from where it stood."""
+    def _take(self, number: int, line: bytes, record: Living, hints: HintWriter) -> None:
+        """Take a line over that stood in segment ``number``."""
+        partition, key, packed = record
         merged = self._merged
-        packed = pack_line(meaning, merged.number, merged.size, len(line), self._log.identity.worker)
-        hints.add(meaning.p, meaning.k, packed)
+        hints.add(partition, key, moved(packed, merged.number, merged.size))
         self._old_segments.append(number)
-        self._old_offsets.append(offset)
+        self._old_offsets.append(place_of(packed)[1])
         self._new_offsets.append(merged.size)
         self._add(line)
 
-    def _lives(self, number: int, offset: int, line: KeyLine) -> bool:
+    def _lives(self, partition: int, key: str, place: tuple[int, int, int], *, tombstone: bool) -> bool:
         """Whether a record's line must be kept."""
-        packed = self._keydirs[line.p].packed.get(line.k)
+        packed = self._keydirs[partition].packed.get(key)
         if packed is not None:
-            return place_of(packed)[:2] == (number, offset)
-        return isinstance(line, TombstoneLine) and not self._drops
+            return place_of(packed) == place
+        return tombstone and not self._drops
 
     def _add(self, line: bytes) -> None:
         """Gather a line for the new segment."""
@@ -168,13 +193,6 @@ class Merge:
         if self._unsynced >= SYNC_BYTES:
             file.sync()
             self._unsynced = 0
-
-    def _settle(self) -> Iterator[int]:
-        """Wait until all that was appended while lines were judged dead is durable."""
-        committer = self._log.committer
-        judged = committer.appended_lsn
-        while committer.durable_lsn < judged:
-            yield 0
 
     def _commit(self, name: str) -> None:
         """Let the new segment be read."""

@@ -28,8 +28,10 @@ from kvnode.storage.hint_writer import HintWriter
 from kvnode.storage.hints import packed_of, read_hint
 from kvnode.storage.keydir import Keydir, digest_of, place_of, unpack
 from kvnode.storage.lines import HintBlockLine, KeyLine, Line, decode, encode_record
+from kvnode.storage.living import STEP_BYTES
 from kvnode.storage.log import Log
-from kvnode.storage.merge import STEP_BYTES, Merge
+from kvnode.storage.merge import Merge
+from kvnode.storage.placed import pack_line
 from kvnode.storage.segment import DAMAGED, Segment, hint_name, segment_name
 from kvnode.storage.space import patiently
 
@@ -55,7 +57,8 @@ class Salvage(Merge):
         for line in self._absences:
             meaning = decode(line)
             if isinstance(meaning, KeyLine):
-                self._take(0, 0, line, meaning, hints)
+                packed = pack_line(meaning, 0, 0, len(line), self._log.identity.worker)
+                self._take(0, line, (meaning.p, meaning.k, packed), hints)
 
     def _discard(self, segment: Segment) -> Iterator[int]:
         """Keep the old file under another name."""

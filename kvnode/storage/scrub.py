@@ -13,8 +13,8 @@ import structlog
 from kvnode import metrics
 from kvnode.errors import DamageError
 from kvnode.storage.lines import LineError, check
+from kvnode.storage.living import STEP_BYTES
 from kvnode.storage.log import Log
-from kvnode.storage.merge import STEP_BYTES
 from kvnode.storage.segment import Segment, split_lines
 
 REST_S = 86_400.0

@@ -50,11 +50,14 @@ class Segment:
     ``overhead`` the header's where no merge can save it. ``replaces`` are the segments that it stands
     for. A ``damaged`` one is merged by nobody but who sets it aside, unless it is ``kept`` until the
     next start.
+
+    ``keys`` are the keys of its records, with their partitions, and ``states`` its other lines: what a hint
+    file is made of, for as long as it is remembered (``keys`` None: not any more, or not at all).
     """
 
     __slots__ = (
-        "clean", "damaged", "file", "forgotten", "hinted", "kept", "live", "number", "overhead",
-        "place", "replaces", "sealed", "size", "written",
+        "clean", "damaged", "file", "forgotten", "hinted", "kept", "keys", "live", "number", "overhead",
+        "place", "replaces", "sealed", "size", "states", "written",
     )  # fmt: skip
 
     def __init__(self, number: int, place: int, clean: int = 0) -> None:
@@ -72,6 +75,8 @@ class Segment:
         self.damaged = False
         self.kept = False
         self.replaces: tuple[int, ...] = ()
+        self.keys: dict[str, int] | None = None
+        self.states: list[bytes] = []
 
     @property
     def dead(self) -> int:
@@ -87,6 +92,11 @@ class Segment:
     def wants_hint(self) -> bool:
         """It is sealed and sound, and has no hint file yet."""
         return self.sealed and not (self.hinted or self.damaged)
+
+    def forget(self) -> None:
+        """Remember no longer what stands in it: only the file can tell."""
+        self.keys = None
+        self.states = []
 
     def opened(self) -> File:
         """Return the file of a segment that has been written."""

@@ -203,6 +203,9 @@ class Store:
         with log.lock:
             segment, offset = log.append(line)
             segment.live += length
+            keys = segment.keys
+            if keys is not None and keys.setdefault(key, partition) != partition:
+                segment.forget()
             packed = pack(record, segment.number, offset, length, digest, tombstone=tombstone)
             old = self._keydirs[partition].put(key, packed)
             if old is not None:
@@ -310,11 +313,13 @@ class Store:
             return [(p, key, unpack(self._keydirs[p].packed[key])) for p, key in found]
 
     def _forget(self, partition: int, graves: list[tuple[str, bytes]]) -> None:
-        """Drop tombstones from the index and the tree. The caller holds the lock."""
+        """Drop tombstones from the index and the tree, but not from the log. The caller holds the lock."""
         buckets = self._trees[partition].buckets
         for key, packed in graves:
             buckets[bucket_of(key)] ^= digest_of(packed)
             number, _, length = place_of(packed)
-            self._log.segments[number].live -= length
-            self._log.segments[number].forgotten += length
+            segment = self._log.segments[number]
+            segment.live -= length
+            segment.forgotten += length
+            segment.forget()
         self._keydirs[partition].remove([key for key, _ in graves])

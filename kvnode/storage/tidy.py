@@ -15,7 +15,7 @@ from typing import NamedTuple
 import structlog
 
 from kvnode.errors import DamageError, StorageError
-from kvnode.storage.hint_writer import write_hint
+from kvnode.storage.hinting import write_hint
 from kvnode.storage.keydir import Keydir
 from kvnode.storage.log import Log
 from kvnode.storage.merge import Merge, choose
@@ -137,7 +137,7 @@ class Tidier:
         if inputs:
             return self._merge(Merge(self._log, self._keydirs, inputs), [s.number for s in inputs])
         if unhinted:
-            return write_hint(self._log.disk, unhinted[0], self._keydirs, self._log.identity.worker)
+            return write_hint(self._log, unhinted[0], self._keydirs)
         return None
 
     def _scrub_a_little(self) -> int | None:

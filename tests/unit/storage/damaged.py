@@ -26,7 +26,7 @@ def written() -> tuple[MemoryDisk, History, int]:
     """Return a crashed disk with hinted segments and a newest one, its records, and how many segments."""
     disk = MemoryDisk()
     store = open_store(disk, segment_bytes=SEGMENT_BYTES)
-    history = {record(f"k{seq % 7}", seq, b'"%d"' % seq, partition=seq % 3) for seq in range(1, 20)}
+    history = {record(f"k{seq}", seq, b'"%d"' % seq, partition=seq % 3) for seq in range(1, 20)}
     history.add(record("k1", 20, None, partition=1))
     for partition in EVERYWHERE:
         store.set_voting(partition)

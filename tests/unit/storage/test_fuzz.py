@@ -47,8 +47,9 @@ def template(seed: int) -> tuple[Files, State]:
         store.set_voting(partition)
     for seq in range(1, random.randint(15, 60)):
         value = None if random.random() < 0.25 else b'"%s"' % (b"x" * random.randint(0, 60))
-        partition = random.choice(EVERYWHERE)
-        store.append(record(f"k{random.randint(0, 9)}", seq, value, partition=partition))
+        number = random.randint(0, 9)
+        partition = number % PARTITIONS
+        store.append(record(f"k{number}", seq, value, partition=partition))
         if random.random() < 0.1:
             store.promise(partition, Ballot(1 + seq, 1))
         if random.random() < 0.1:

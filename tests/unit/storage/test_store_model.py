@@ -54,10 +54,11 @@ class StoreMachine(RuleBasedStateMachine):
             self.states.append(self.model.state())
         assert len(self.states) == self.store.appended_lsn + 1
 
-    @rule(partition=partitions, key=keys, value=values, copied=st.booleans())
-    def append(self, partition: int, key: str, value: bytes | None, *, copied: bool) -> None:
-        """Write or delete a key."""
+    @rule(key=keys, strays=st.sampled_from([0] * 9 + [1]), value=values, copied=st.booleans())
+    def append(self, key: str, strays: int, value: bytes | None, *, copied: bool) -> None:
+        """Write or delete a key, seldom in another than its usual partition."""
         self.seq += 1
+        partition = (len(key.encode()) + strays) % PARTITIONS
         version = Version(1, WORKER, self.seq)
         new = Record(partition, key, Ballot(1, WORKER), version, None, value, copied)
         self.model.append(new)
