@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 
@@ -37,6 +36,7 @@ class Workload(msgspec.Struct, frozen=True):
 
 
 class _Output(msgspec.Struct, frozen=True):
+    cpu_s: float
     micros: int
     requests: int
     refused: int
@@ -96,14 +96,8 @@ def run(
             "--",
         ]
         processes.append(subprocess.Popen([*wrk, *arguments], stdout=subprocess.PIPE, text=True))
-    used_s = _children_cpu_s()
     outputs = [_result(process.communicate(timeout=seconds + GRACE_S)[0]) for process in processes]
-    return _add_up(outputs, _children_cpu_s() - used_s)
-
-
-def _children_cpu_s() -> float:
-    times = os.times()
-    return times.children_user + times.children_system
+    return _add_up(outputs)
 
 
 def _result(output: str) -> _Output:
@@ -113,7 +107,7 @@ def _result(output: str) -> _Output:
     raise RuntimeError(f"wrk gave no result: {output}")
 
 
-def _add_up(results: list[_Output], cpu_s: float) -> Seen:
+def _add_up(results: list[_Output]) -> Seen:
     latencies = sorted(pair for result in results for pair in result.latencies)
     total = sum(count for _, count in latencies)
 
@@ -128,4 +122,5 @@ def _add_up(results: list[_Output], cpu_s: float) -> Seen:
     failed = sum(result.refused + result.broken for result in results)
     rate = sum((result.requests - result.refused) / (result.micros / 1e6) for result in results)
     succeeded = sum(result.requests - result.refused for result in results)
+    cpu_s = sum(result.cpu_s for result in results)
     return Seen(rate, succeeded, quantile(0.5), quantile(0.99), quantile(0.999), failed, cpu_s)
