@@ -12,6 +12,7 @@ peer, or leave together within ``LATENT_MS``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Protocol
 
 from kvnode.core.context import Context
@@ -45,6 +46,7 @@ class Copies:
         self._wanted: set[int] = set()
         bounds = ctx.bounds
         self._lanes = {peer: Lane[AcceptItem](bounds.batch_items, bounds.batch_bytes) for peer in peers}
+        self._untold: dict[int, list[tuple[AcceptReply, list[AcceptItem]]]] = {peer: [] for peer in peers}
         self.dropped = dict.fromkeys(peers, 0)
         self.watcher: CopyWatcher | None = None
 
@@ -101,22 +103,43 @@ class Copies:
 
     def flush(self) -> None:
         """Let the next batch of every idle lane depart that is wanted, or has waited for long enough."""
-        latest_ms = self._ctx.now_ms - LATENT_MS
         for worker in self._linked:
-            lane = self._lanes[worker]
-            if not lane.idle:
-                continue
-            if worker in self._wanted or len(lane) >= LATENT_RECORDS or (lane.oldest_ms or 0) <= latest_ms:
-                self._wanted.discard(worker)
-                number = self._ctx.number()
-                self._ctx.outbox.send(worker, AcceptBatch(number, lane.depart(number)))
+            self._depart(worker)
+
+    def _depart(self, worker: int) -> bool:
+        """Let a lane's next batch depart if it is time; return whether it did."""
+        lane, ctx = self._lanes[worker], self._ctx
+        if not lane.idle:
+            return False
+        oldest_ms = lane.oldest_ms or 0
+        if worker in self._wanted or len(lane) >= LATENT_RECORDS or ctx.now_ms - oldest_ms >= LATENT_MS:
+            self._wanted.discard(worker)
+            number = ctx.number()
+            ctx.outbox.send(worker, AcceptBatch(number, lane.depart(number)))
+            return True
+        return False
 
     def answered(self, worker: int, reply: AcceptReply) -> None:
-        """Tell the watcher of every item of the batch that was answered."""
-        items = self._lanes[worker].answered(reply.number)
-        watcher = self.watcher
-        if watcher is None:
-            return
+        """Let the next batch depart, and then tell the watcher of every item of the one that was answered.
+
+        So the peer is at work while clients are answered here.
+        """
+        self._untold[worker].append((reply, self._lanes[worker].answered(reply.number)))
+        if self._depart(worker):
+            self._ctx.outbox.proceed(partial(self.tell, worker))
+        else:
+            self.tell(worker)
+
+    def tell(self, worker: int) -> None:
+        """Tell the watcher, now, of all that a peer has answered: before what it said counts no more."""
+        untold, self._untold[worker] = self._untold[worker], []
+        if self.watcher is not None:
+            for reply, items in untold:
+                self._tell_of(worker, reply, items, self.watcher)
+
+    def _tell_of(
+        self, worker: int, reply: AcceptReply, items: list[AcceptItem], watcher: CopyWatcher
+    ) -> None:
         refused = dict(reply.refused)
         if refused:
             self._hurry()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
@@ -39,6 +40,12 @@ class CloseLink(msgspec.Struct, frozen=True, gc=False):
     reason: str
 
 
+class Proceed(msgspec.Struct, frozen=True, gc=False):
+    """Make a call, as an input of its own, once what was asked for before it is on its way."""
+
+    call: Callable[[], None]
+
+
 class Note(msgspec.Struct, frozen=True):
     """Something an operator may want to know: an event name and its fields, for the log."""
 
@@ -46,7 +53,7 @@ class Note(msgspec.Struct, frozen=True):
     fields: dict[str, object]
 
 
-Effect = Send | Respond | Answer | CloseLink | Note
+Effect = Send | Respond | Answer | CloseLink | Proceed | Note
 
 
 class Outbox:
@@ -72,6 +79,10 @@ class Outbox:
     def close_link(self, worker: int, reason: str) -> None:
         """Ask for a link to be closed."""
         self._effects.append(CloseLink(worker, reason))
+
+    def proceed(self, call: Callable[[], None]) -> None:
+        """Ask to be called once the effects so far are on their way."""
+        self._effects.append(Proceed(call))
 
     def note(self, event: str, **fields: object) -> None:
         """Ask for a log line."""

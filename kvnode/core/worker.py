@@ -182,6 +182,7 @@ class WorkerMachine:
         except NoSpaceError:
             self.replica.refuse_copy(token, request)
             return
+        self.copies.tell(sender.worker)
         if news:
             self.leaders.forget_votes(sender.worker)
         elif not request.after:

@@ -2,7 +2,8 @@
 
 Everything runs on one event loop; only the log's writer has a thread of its own. Operations that arrive
 in the same turn of the loop are gathered before anything is sent; what follows from a message, which
-brings many at once, leaves without delay. Whatever the machine or the store raises stops the worker: a
+brings many at once, leaves without delay. Clients are answered after what goes to peers, who have work
+to do with it. Whatever the machine or the store raises stops the worker: a
 state that is not understood is not acted on.
 """
 
@@ -16,7 +17,7 @@ from time import monotonic
 
 from kvnode.config import WorkerConfig
 from kvnode.core.context import Bounds, Timing
-from kvnode.core.effects import Answer, CloseLink, Effect, Note, Respond, Send
+from kvnode.core.effects import Answer, CloseLink, Effect, Note, Proceed, Respond, Send
 from kvnode.core.messages import AcceptBatch, ExecuteBatch, Hello, Reply, Request
 from kvnode.core.operations import Kind, Operation, Outcome, Status
 from kvnode.core.ring import Place
@@ -138,7 +139,13 @@ class WorkerHost:
             self._flush_due = True
             self._loop.call_soon(self._flush_gathered)
 
+    def _answer_all(self, answers: list[Answer]) -> None:
+        for answer in answers:
+            self._answer(answer.token, answer.outcome)
+
     def _answer(self, token: int, outcome: Outcome) -> None:
+        if token not in self._answers:  # the worker has stopped since
+            return
         kind, done = self._answers.pop(token)
         OPERATIONS.add(*_COUNTED[kind, outcome.status])
         try:
@@ -297,8 +304,15 @@ class WorkerHost:
             return
         try:
             self.machine.flush()
-            for effect in self.machine.effects():
-                self._carry_out(effect)
+            effects = self.machine.effects()
+            answers = [effect for effect in effects if isinstance(effect, Answer)]
+            if len(answers) == len(effects):
+                self._answer_all(answers)
+            else:
+                for effect in effects:
+                    self._carry_out(effect)
+                if answers:
+                    self._loop.call_soon(self._answer_all, answers)
             self._store.committer.wake()
         except Exception as error:  # noqa: BLE001 - as above
             self._fail(error)
@@ -311,8 +325,8 @@ class WorkerHost:
             respond = take(effect.token, None)
             if respond is not None:
                 respond(effect.reply)
-        elif isinstance(effect, Answer):
-            self._answer(effect.token, effect.outcome)
+        elif isinstance(effect, Proceed):
+            self._loop.call_soon(self._input, effect.call)
         elif isinstance(effect, CloseLink):
             self._network.close_link(effect.worker, effect.reason)
         elif isinstance(effect, Note):

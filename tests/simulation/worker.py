@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from kvnode.core.effects import Answer, CloseLink, Effect, Note, Respond, Send
+from kvnode.core.effects import Answer, CloseLink, Effect, Note, Proceed, Respond, Send
 from kvnode.core.identity import Identity
 from kvnode.core.messages import Hello, Reply, Request
 from kvnode.core.worker import WorkerMachine
@@ -272,6 +272,8 @@ class SimWorker:
             respond(effect.reply)
         elif isinstance(effect, Answer):
             cluster.answered(self.number, effect.token, effect.outcome)
+        elif isinstance(effect, Proceed):
+            self._later(0, partial(self.take, effect.call))
         elif isinstance(effect, CloseLink):
             cluster.network.close(self.number, effect.worker)
         elif isinstance(effect, Note):

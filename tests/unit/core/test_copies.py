@@ -6,6 +6,7 @@ import pytest
 
 from kvnode.core.context import Context
 from kvnode.core.copies import LATENT_MS, Copies
+from kvnode.core.effects import Proceed, Send
 from kvnode.core.messages import AcceptBatch, AcceptItem, AcceptReply, Refusal
 from kvnode.core.versions import Ballot
 from tests.unit.core.building import record, sent
@@ -65,6 +66,34 @@ def test_tells_what_became_of_each(ctx: Context, copies: Copies, counter: Counte
     copies.answered(2, reply)
     copies.answered(2, reply)
     assert counter.events == [("copied", 2, 1), ("refused", 2, 2)]
+
+
+def test_the_next_batch_leaves_before_the_watcher_is_told(
+    ctx: Context, copies: Copies, counter: Counter
+) -> None:
+    """What waits for the peer is on its way when answers are made of what it has acknowledged, in order."""
+    copies.link_up(2)
+    copies.offer(2, AcceptItem(record(1)))
+    copies.flush()
+    number = sent(ctx)[0].request.number
+    copies.offer(2, AcceptItem(record(2)))
+    copies.flush()
+    copies.answered(2, AcceptReply(number, []))
+    send, proceed = ctx.outbox.take()
+    assert isinstance(send, Send)
+    assert isinstance(proceed, Proceed)
+    assert counter.events == []
+    proceed.call()
+    assert counter.events == [("copied", 2, 1)]
+    copies.offer(2, AcceptItem(record(3)))
+    copies.flush()
+    copies.answered(2, AcceptReply(send.request.number, []))
+    copies.tell(2)
+    assert counter.events == [("copied", 2, 1), ("copied", 2, 2)]
+    for effect in ctx.outbox.take():
+        if isinstance(effect, Proceed):
+            effect.call()
+    assert counter.events == [("copied", 2, 1), ("copied", 2, 2)]
 
 
 def test_sends_again_after_a_break(ctx: Context, copies: Copies) -> None:
