@@ -87,7 +87,8 @@ def test_keys_are_shown_a_page_at_a_time(dashboard: Dashboard, cluster: LocalClu
     held = [name for name in names if 1 in cluster.owners(name)]
     rows = card.get_by_test_id("key-row")
     expect(rows).to_have_count(8)
-    expect(dashboard.key_on(1, held[0])).to_have_count(1)
+    for name in held[:8]:  # a copy may come a moment after the answer
+        expect(dashboard.key_on(1, name)).to_have_count(1)
     card.get_by_role("button", name="Next page").click()
     expect(dashboard.key_on(1, held[8])).to_have_count(1)
     expect(dashboard.key_on(1, held[0])).to_have_count(0)
