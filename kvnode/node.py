@@ -32,7 +32,7 @@ from kvnode.logs import LogBuffer, complain, configure, get_logger
 from kvnode.replication.host import WorkerHost
 from kvnode.rpc.control_client import ControlClient
 from kvnode.rpc.control_server import ControlServer
-from kvnode.rpc.inspection import InspectionClient, InspectionService
+from kvnode.rpc.inspection import InspectionClient, inspection_routes
 from kvnode.rpc.layout import Layout
 from kvnode.rpc.transport import GrpcTransport
 from kvnode.storage.disk import PosixDisk
@@ -202,7 +202,7 @@ async def _serve_worker(config: WorkerConfig, host: WorkerHost, ending: Ending) 
         bind=join_address(config.worker.bind, split_address(own.grpc)[1]),
         layout=Layout([entry.id for entry in cluster.workers], cluster.partitions, cluster.ring().partition),
         peers={entry.id: entry.grpc for entry in cluster.workers},
-        services=[InspectionService(host)],
+        routes=inspection_routes(host),
     )
     app, express = create_app(
         host, cluster=cluster, worker=own.id, limits=config.limits, logging=config.logging

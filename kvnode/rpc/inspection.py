@@ -13,9 +13,9 @@ from kvnode.errors import KvnodeError, MessageError, PeerError
 from kvnode.logs import get_logger
 from kvnode.rpc.channel import Times, open_channel, unary_call
 from kvnode.rpc.codec.control import Listing
-from kvnode.rpc.methods import INSPECTION, LIST_KEYS
-from kvnode.rpc.server import Context, Service, call_handler
-from kvnode.rpc.status import error_of, refuse
+from kvnode.rpc.http2.server import Routes, ServerCall, Unary
+from kvnode.rpc.methods import LIST_KEYS
+from kvnode.rpc.status import error_of, refusal
 
 _log = get_logger()
 
@@ -27,24 +27,22 @@ class KeySource(Protocol):
         """Return at most ``limit`` keys that start with ``prefix``, after ``after``. Raises KvnodeError."""
 
 
-class InspectionService(Service):
-    """Answers for ``source``; to be given to a worker's transport."""
+def inspection_routes(source: KeySource) -> Routes:
+    """Return the methods of the inspection of ``source``; to be given to a worker's transport."""
 
-    def __init__(self, source: KeySource) -> None:
-        super().__init__(INSPECTION, {LIST_KEYS.name: call_handler(self._list_keys)})
-        self._source = source
-
-    async def _list_keys(self, data: bytes, context: Context) -> bytes:
+    async def list_keys(data: bytes, call: ServerCall) -> bytes:
         try:
             listing = LIST_KEYS.decode_request(data)
-            page = self._source.stored_keys(listing.prefix, listing.after, listing.limit)
+            page = source.stored_keys(listing.prefix, listing.after, listing.limit)
         except MessageError as error:
-            _log.warning("peer_message_refused", peer=context.peer(), reason=str(error))
-            await refuse(context, error)
+            _log.warning("peer_message_refused", peer=call.peer, reason=str(error))
+            raise refusal(error) from error
         except KvnodeError as error:
             _log.warning("keys_unreadable", reason=str(error))
-            await refuse(context, PeerError(str(error)))
+            raise refusal(PeerError(str(error))) from error
         return LIST_KEYS.encode_reply(page)
+
+    return {LIST_KEYS.path: Unary(list_keys)}
 
 
 class InspectionClient:

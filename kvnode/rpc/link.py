@@ -7,17 +7,15 @@ replaced by another (``dialer``).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
-
-import grpc
 
 from kvnode.core.messages import Hello, Reply, Request
 from kvnode.errors import MessageError, MismatchError, PeerError
 from kvnode.logs import get_logger
 from kvnode.replication.transport import Inbox
-from kvnode.rpc.channel import Times, open_channel, unary_call
+from kvnode.rpc.channel import Times
 from kvnode.rpc.greetings import Metadata, metadata
+from kvnode.rpc.http2.client import ClientConnection
+from kvnode.rpc.http2.errors import CallError
 from kvnode.rpc.layout import Layout
 from kvnode.rpc.methods import CALLS, HELLO, STREAMS
 from kvnode.rpc.outgoing import OutgoingStream
@@ -35,10 +33,9 @@ class Link:
         self._inbox = inbox
         self._layout = layout
         self._times = times
-        self._channel = open_channel(address, times)
+        self._connection: ClientConnection | None = None
         self._metadata: Metadata = ()
         self._streams: dict[type[Request], OutgoingStream] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
         self._calls: set[asyncio.Task[None]] = set()
         self._broken: asyncio.Future[PeerError] = asyncio.get_running_loop().create_future()
         self._up = False
@@ -53,20 +50,21 @@ class Link:
         """Connect, greet, open the streams. Raises PeerError (MismatchError: refused, by either side)."""
         try:
             async with asyncio.timeout(self._times.open_s):
-                peer = await self._greet()
+                connection = await ClientConnection.dial(self._address, self._times)
+                self._connection = connection
+                peer = await self._greet(connection)
                 self._metadata = metadata(self._inbox.hello(), peer)
                 for kind, stream in STREAMS.items():
-                    self._streams[kind] = OutgoingStream(stream, self._channel, self._metadata, self._deliver)
+                    self._streams[kind] = OutgoingStream(
+                        stream, connection, self._metadata, self._deliver, self._failed
+                    )
                 for open_stream in self._streams.values():
-                    await open_stream.opened()
+                    await open_stream.wait_opened()
         except TimeoutError as error:
             raise PeerError(f"no answer within {self._times.open_s} s") from error
-        except grpc.aio.AioRpcError as failure:
+        except CallError as failure:
             raise error_of(failure) from failure
         self._up = True
-        for open_stream in self._streams.values():
-            for pump in open_stream.pumps():
-                self._tasks.add(self._start(pump))
         return peer
 
     async def broken(self) -> PeerError:
@@ -77,14 +75,14 @@ class Link:
         """Send a request over the open link."""
         stream = self._streams.get(type(request))
         if stream is None:
-            task = self._start(self._ask(request))
+            task = asyncio.create_task(self._ask(request))
             self._calls.add(task)
             task.add_done_callback(self._call_done)
             return
         try:
             stream.put(request)
-        except PeerError as error:
-            self.close(error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, this link is broken, and nothing else
+            self._failed(error)
 
     async def drained(self) -> None:
         """Wait until everything that was sent has been answered, or the link is broken."""
@@ -101,15 +99,16 @@ class Link:
     async def discard(self) -> None:
         """Free what the link holds."""
         self.close(PeerError("discarded"))
-        tasks = [*self._tasks, *self._calls]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await self._channel.close()
+        calls = tuple(self._calls)
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        if self._connection is not None:
+            self._connection.close("the link is given up")
 
-    async def _greet(self) -> Hello:
+    async def _greet(self, connection: ClientConnection) -> Hello:
         hello = HELLO.encode_request(self._inbox.hello())
-        peer = HELLO.decode_reply(await unary_call(self._channel, HELLO.path)(hello))
+        peer = HELLO.decode_reply(await connection.ask(HELLO.path, hello))
         if peer.worker != self._worker:
             raise MismatchError(f"{self._address} is worker {peer.worker}, expected {self._worker}")
         self._inbox.check(peer)
@@ -117,11 +116,13 @@ class Link:
 
     async def _ask(self, request: Request) -> None:
         method = CALLS[type(request)]
-        call = unary_call(self._channel, method.path)
-        data = method.encode_request(request)
+        if self._connection is None:
+            return
         try:
-            answer = await call(data, metadata=self._metadata, timeout=self._times.call_s)
-        except grpc.aio.AioRpcError as failure:
+            answer = await self._connection.ask(
+                method.path, method.encode_request(request), self._metadata, self._times.call_s
+            )
+        except CallError as failure:
             if not is_expired(failure):
                 raise
             _log.warning("peer_call_expired", peer=self._worker, method=method.name)
@@ -137,18 +138,16 @@ class Link:
     def _call_done(self, task: asyncio.Task[None]) -> None:
         self._calls.discard(task)
         self._idle.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failed(error)
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        task.add_done_callback(self._ended)
-        return task
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        if task.cancelled() or (error := task.exception()) is None:
+    def _failed(self, error: BaseException) -> None:
+        """Break the link because of ``error``."""
+        if self._broken.done():
             return
         if isinstance(error, MessageError):
             _log.warning("peer_message_refused", peer=self._worker, reason=str(error))
-        if isinstance(error, grpc.aio.AioRpcError):
+        if isinstance(error, CallError):
             error = error_of(error)
         elif not isinstance(error, PeerError):
             _log.error("peer_link_failed", peer=self._worker, exc_info=error)

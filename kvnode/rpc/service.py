@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, NoReturn
+from typing import Any
 
-from kvnode.core.messages import Hello, Reply
+from kvnode.core.messages import Hello, Reply, Request
 from kvnode.errors import MessageError, MismatchError, PeerError
 from kvnode.logs import get_logger
 from kvnode.replication.transport import Inbox
 from kvnode.rpc.greetings import Greetings
-from kvnode.rpc.incoming import IncomingStream
+from kvnode.rpc.http2.errors import CallError
+from kvnode.rpc.http2.server import Routes, ServerCall, Streaming, Unary
+from kvnode.rpc.incoming import IncomingStream, Respond
 from kvnode.rpc.layout import Layout
-from kvnode.rpc.methods import CALLS, COORDINATION, HELLO, REPLICATION, STREAMS, Method, Stream
-from kvnode.rpc.server import Context, Handler, Service, call_handler, stream_handler
-from kvnode.rpc.status import refuse
+from kvnode.rpc.methods import CALLS, HELLO, STREAMS, Method, Stream
+from kvnode.rpc.status import refusal
 
 _log = get_logger()
 
@@ -42,12 +43,13 @@ class PeerService:
         self._calls = 0
         self._calmer = asyncio.Event()
 
-    def services(self) -> tuple[Service, ...]:
-        """Return the services of replication.proto and coordination.proto."""
-        return (
-            Service(REPLICATION, self._handlers(REPLICATION)),
-            Service(COORDINATION, self._handlers(COORDINATION)),
-        )
+    def routes(self) -> Routes:
+        """Return the methods of replication.proto and coordination.proto."""
+        return {
+            HELLO.path: Unary(self._hello),
+            **{method.path: Unary(self._call(method)) for method in CALLS.values()},
+            **{stream.path: Streaming(self._stream(stream)) for stream in STREAMS.values()},
+        }
 
     async def drain(self) -> None:
         """Wait until everything that was asked has been answered, then end all streams.
@@ -60,29 +62,16 @@ class PeerService:
         for stream in tuple(self._streams):
             stream.close()
 
-    def _handlers(self, service: str) -> dict[str, Handler]:
-        handlers = {
-            method.name: call_handler(self._call(method))
-            for method in CALLS.values()
-            if method.service == service
-        }
-        for stream in STREAMS.values():
-            if stream.service == service:
-                handlers[stream.name] = stream_handler(self._stream(stream))
-        if HELLO.service == service:
-            handlers[HELLO.name] = call_handler(self._hello)
-        return handlers
-
-    async def _hello(self, data: bytes, context: Context) -> bytes:
+    async def _hello(self, data: bytes, call: ServerCall) -> bytes:
         try:
             theirs = HELLO.decode_request(data)
         except PeerError as error:
-            await self._refuse(HELLO, context, error)
+            raise self._refusal(HELLO, call, error) from error
         try:
             self._check(theirs)
         except PeerError as error:
-            self._complain(theirs.worker, context.peer(), str(error))
-            await refuse(context, error)
+            self._complain(theirs.worker, call.peer, str(error))
+            raise refusal(error) from error
         self._refused.pop(theirs.worker, None)
         if self._greetings.note(theirs):
             self._on_greeting(theirs)
@@ -97,8 +86,8 @@ class PeerService:
         if self._calls >= _CALLS:
             raise PeerError(f"{self._calls} calls wait to be answered")
 
-    def _call(self, method: Method[Any, Any]) -> Callable[[bytes, Context], Awaitable[bytes]]:
-        async def handle(data: bytes, context: Context) -> bytes:
+    def _call(self, method: Method[Any, Any]) -> Callable[[bytes, ServerCall], Awaitable[bytes]]:
+        async def handle(data: bytes, call: ServerCall) -> bytes:
             answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
 
             def respond(reply: Reply) -> None:
@@ -106,46 +95,57 @@ class PeerService:
                     answer.set_result(reply)
 
             try:
-                sender = self._greetings.sender(dict(context.invocation_metadata() or ()))
+                sender = self._greetings.sender(call.metadata)
                 request = method.decode_request(data)
                 self._layout.check(sender.worker, request)
                 self._refuse_surplus()
                 self._inbox.receive(sender, request, respond)
             except PeerError as error:
-                await self._refuse(method, context, error)
+                raise self._refusal(method, call, error) from error
             self._calls += 1
             try:
                 async with asyncio.timeout(_ANSWER_S):
                     return method.encode_reply(await answer)
-            except TimeoutError:
-                await refuse(context, PeerError(f"not answered within {_ANSWER_S:g} s"))
+            except TimeoutError as error:
+                raise refusal(PeerError(f"not answered within {_ANSWER_S:g} s")) from error
             finally:
                 self._calls -= 1
                 self._calmer.set()
 
         return handle
 
-    def _stream(self, method: Stream[Any, Any]) -> Callable[[object, Context], Awaitable[None]]:
-        async def handle(_: object, context: Context) -> None:
+    def _stream(self, method: Stream[Any, Any]) -> Callable[[ServerCall], IncomingStream]:
+        def open_stream(call: ServerCall) -> IncomingStream:
             try:
-                sender = self._greetings.sender(dict(context.invocation_metadata() or ()))
-                stream = IncomingStream(
-                    method, sender, context, self._inbox, self._layout, self._greetings, self._calmer.set
-                )
-                for other in tuple(self._streams):
-                    if other.purpose == stream.purpose:
-                        other.replace()
-                self._streams.add(stream)
-                await context.send_initial_metadata(())
-                try:
-                    await stream.run()
-                finally:
-                    self._streams.discard(stream)
-                    self._calmer.set()
+                sender = self._greetings.sender(call.metadata)
             except PeerError as error:
-                await self._refuse(method, context, error)
+                raise self._refusal(method, call, error) from error
+            stream = IncomingStream(
+                method,
+                sender,
+                call,
+                take=self._take,
+                refuse=lambda error: call.refuse(self._refusal(method, call, error)),
+                on_idle=self._calmer.set,
+                on_end=self._ended,
+            )
+            for other in tuple(self._streams):
+                if other.purpose == stream.purpose:
+                    other.replace()
+            self._streams.add(stream)
+            return stream
 
-        return handle
+        return open_stream
+
+    def _take(self, sender: Hello, request: Request, respond: Respond) -> None:
+        if not self._greetings.is_newest(sender):
+            raise MismatchError(f"a later process of worker {sender.worker} has greeted")
+        self._layout.check(sender.worker, request)
+        self._inbox.receive(sender, request, respond)
+
+    def _ended(self, stream: IncomingStream) -> None:
+        self._streams.discard(stream)
+        self._calmer.set()
 
     def _complain(self, worker: int, address: str, reason: str) -> None:
         """Log why a greeting is refused, once for each reason in a row."""
@@ -156,7 +156,8 @@ class PeerService:
         self._refused[worker] = reason
         _log.warning("greeting_refused", peer=worker, address=address, reason=reason)
 
-    async def _refuse(self, method: Method[Any, Any], context: Context, error: PeerError) -> NoReturn:
+    def _refusal(self, method: Method[Any, Any], call: ServerCall, error: PeerError) -> CallError:
+        """Log that something is refused, and return how."""
         event = "peer_message_refused" if isinstance(error, MessageError) else "peer_call_refused"
-        _log.warning(event, peer=context.peer(), method=method.name, reason=str(error))
-        await refuse(context, error)
+        _log.warning(event, peer=call.peer, method=method.name, reason=str(error))
+        return refusal(error)

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 import grpc
 
 from kvnode.errors import MessageError, MismatchError, PeerError
+from kvnode.rpc.http2.errors import CallError
 
 _DETAILS_CHARACTERS = 500
 """Details travel in a header of limited size."""
@@ -25,18 +26,27 @@ def code_of(error: PeerError) -> grpc.StatusCode:
     return next(code for kind, code in _TABLE if isinstance(error, kind))
 
 
+def refusal(error: PeerError) -> CallError:
+    """Return how a call ends because of this error."""
+    return CallError(code_of(error), str(error)[:_DETAILS_CHARACTERS])
+
+
 async def refuse(context: grpc.aio.ServicerContext[Any, Any], error: PeerError) -> NoReturn:
-    """End a call with what the table says."""
-    await context.abort(code_of(error), str(error)[:_DETAILS_CHARACTERS])
+    """End a call that grpcio serves with what the table says."""
+    failure = refusal(error)
+    await context.abort(failure.code, failure.details)
 
 
-def error_of(failure: grpc.aio.AioRpcError) -> PeerError:
+def error_of(failure: CallError | grpc.aio.AioRpcError) -> PeerError:
     """Return our error for a call that failed."""
-    kind = _ERRORS.get(failure.code(), PeerError)
-    details = failure.details() or "no details"
-    return kind(details if kind is not PeerError else f"{failure.code().name.lower()}: {details}")
+    if isinstance(failure, CallError):
+        code, details = failure.code, failure.details
+    else:
+        code, details = failure.code(), failure.details() or "no details"
+    kind = _ERRORS.get(code, PeerError)
+    return kind(details if kind is not PeerError else f"{code.name.lower()}: {details}")
 
 
-def is_expired(failure: grpc.aio.AioRpcError) -> bool:
+def is_expired(failure: CallError) -> bool:
     """Whether a call failed only because nobody answered it in time."""
-    return failure.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    return failure.code is grpc.StatusCode.DEADLINE_EXCEEDED

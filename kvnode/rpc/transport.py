@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from kvnode.core.messages import Hello, Request
 from kvnode.replication.transport import Inbox
 from kvnode.rpc.channel import Times
 from kvnode.rpc.dialer import Dialer
+from kvnode.rpc.http2.health import health_routes
+from kvnode.rpc.http2.server import Http2Server, Routes
 from kvnode.rpc.layout import Layout
-from kvnode.rpc.server import Server, Service
 from kvnode.rpc.service import PeerService
 
 _LAST_WORDS_S = 0.2
@@ -21,7 +22,7 @@ _LAST_WORDS_S = 0.2
 class GrpcTransport:
     """Listens on ``bind`` and dials ``peers`` (worker number → ``host:port``; our own is left out).
 
-    ``layout`` is what messages may name; ``services`` are served on the same port.
+    ``layout`` is what messages may name; ``routes`` are served, too, on the same port.
     To be made and used on one event loop.
     """
 
@@ -32,7 +33,7 @@ class GrpcTransport:
         bind: str,
         layout: Layout,
         peers: Mapping[int, str],
-        services: Sequence[Service] = (),
+        routes: Routes | None = None,
         times: Times | None = None,
     ) -> None:
         times = times or Times()
@@ -43,7 +44,9 @@ class GrpcTransport:
             if worker != own
         }
         self._service = PeerService(inbox, layout, self._greeted)
-        self._server = Server(bind, (*self._service.services(), *services))
+        served = {**self._service.routes(), **(routes or {})}
+        names = {path.split("/")[1] for path in served}
+        self._server = Http2Server(bind, {**served, **health_routes(names)}, times)
         self._accepting = False
 
     @property

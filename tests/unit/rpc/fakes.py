@@ -11,8 +11,8 @@ from kvnode.core.records import Record
 from kvnode.core.versions import Ballot, Version
 from kvnode.errors import MismatchError
 from kvnode.rpc.channel import Times
+from kvnode.rpc.http2.server import Routes
 from kvnode.rpc.layout import Layout
-from kvnode.rpc.server import Service
 from kvnode.rpc.transport import GrpcTransport
 
 DEADLINE_S = 10.0
@@ -119,12 +119,10 @@ async def serving(
     *,
     bind: str = "127.0.0.1:0",
     times: Times | None = None,
-    services: tuple[Service, ...] = (),
+    routes: Routes | None = None,
 ) -> AsyncIterator[GrpcTransport]:
     """Run a transport for the time of a block."""
-    transport = GrpcTransport(
-        inbox, bind=bind, layout=MEANING, peers=peers or {}, times=times, services=services
-    )
+    transport = GrpcTransport(inbox, bind=bind, layout=MEANING, peers=peers or {}, times=times, routes=routes)
     await transport.start()
     try:
         yield transport

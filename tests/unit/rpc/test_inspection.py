@@ -11,7 +11,7 @@ from kvnode.core.status import KeyPage, StoredKey
 from kvnode.core.versions import Version
 from kvnode.errors import DamageError, PeerError
 from kvnode.rpc.channel import open_channel, unary_call
-from kvnode.rpc.inspection import InspectionClient, InspectionService
+from kvnode.rpc.inspection import InspectionClient, inspection_routes
 from kvnode.rpc.methods import LIST_KEYS
 from tests.conftest import find_free_ports
 from tests.unit.rpc.fakes import FakeInbox, hello, serving
@@ -45,7 +45,7 @@ def source() -> FakeSource:
 @pytest.fixture
 async def port(source: FakeSource) -> AsyncIterator[int]:
     """Worker 2's port."""
-    async with serving(FakeInbox(hello(2)), services=(InspectionService(source),)) as transport:
+    async with serving(FakeInbox(hello(2)), routes=inspection_routes(source)) as transport:
         yield transport.port
 
 

@@ -1,0 +1,355 @@
+"""One HTTP/2 connection, either end: h2's state, the frames beside it, windows, probes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import cast
+
+import grpc
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.events import (
+    ConnectionTerminated,
+    Event,
+    RemoteSettingsChanged,
+    StreamEnded,
+    StreamReset,
+)
+from h2.exceptions import FlowControlError, FrameTooLargeError, ProtocolError
+from h2.settings import SettingCodes, Settings
+
+from kvnode.rpc.channel import Times
+from kvnode.rpc.http2.errors import CallError
+from kvnode.rpc.http2.frames import (
+    DATA,
+    END_STREAM,
+    FRAME_BYTES,
+    HEADER_BYTES,
+    INCREMENT_BYTES,
+    LARGEST_WINDOW,
+    PADDED,
+    WINDOW_BYTES,
+    WINDOW_UPDATE,
+    data_frame,
+    last_frame,
+    read_header,
+    window_update,
+)
+from kvnode.rpc.http2.stream import Stream
+
+STREAMS_AT_ONCE = 4096
+
+_FIRST_WINDOW = 65_535
+"""What HTTP/2 lets a peer send before it is told more."""
+
+_HEADERS_BYTES = 64 * 1024
+_WRITE_AHEAD_BYTES = 1024 * 1024
+"""Unread by the peer: from here on messages wait in their streams."""
+
+_UNREAD_BYTES = 16 * 1024 * 1024
+"""Unread by a peer that goes on to ask for answers to its pings and settings: it is let go."""
+
+_LINGER_S = 5.0
+"""For a peer to read what was written before the connection was closed."""
+
+
+class Connection(asyncio.Protocol):
+    """What clients and servers have in common. ``times`` says when a silent peer is probed."""
+
+    def __init__(self, *, client: bool, times: Times) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._times = times
+        self._h2 = H2Connection(H2Configuration(client_side=client, header_encoding=None))
+        settings = {
+            SettingCodes.INITIAL_WINDOW_SIZE: WINDOW_BYTES,
+            SettingCodes.MAX_CONCURRENT_STREAMS: STREAMS_AT_ONCE,
+            SettingCodes.MAX_FRAME_SIZE: FRAME_BYTES,
+            SettingCodes.MAX_HEADER_LIST_SIZE: _HEADERS_BYTES,
+        }
+        if client:
+            settings[SettingCodes.ENABLE_PUSH] = 0
+        self._h2.local_settings = Settings(client=client, initial_values=settings)
+        self._h2.max_inbound_frame_size = FRAME_BYTES
+        self._streams: dict[int, Stream] = {}
+        self._waiting: dict[Stream, None] = {}
+        self._buffer = b""
+        self._window = _FIRST_WINDOW
+        self._frame_bytes = self._h2.max_outbound_frame_size
+        self._may_come = WINDOW_BYTES
+        self._uncredited = 0
+        self._paused = False
+        self._heard_s = self._loop.time()
+        self._probed_s: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self.closed = False
+
+    # --- asyncio ----------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Say what HTTP/2 wants said first."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=_WRITE_AHEAD_BYTES)
+        self._h2.initiate_connection()
+        self._transport.write(self._h2.data_to_send() + window_update(0, WINDOW_BYTES - _FIRST_WINDOW))
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End all calls."""
+        self._end(f"the connection is lost: {exc}" if exc else "the peer has closed the connection")
+
+    def pause_writing(self) -> None:
+        """Let messages wait."""
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        self._paused = False
+        self._write_waiting()
+
+    def data_received(self, data: bytes) -> None:
+        """Take in whatever has come, frame by frame."""
+        self._heard_s, self._probed_s = self._loop.time(), None
+        if self._buffer:
+            data = self._buffer + data
+        at = 0
+        try:
+            at = self._begin(data)
+            while len(data) - at >= HEADER_BYTES and not self.closed:
+                length, kind, flags, number = read_header(data, at)
+                if length > FRAME_BYTES:
+                    raise FrameTooLargeError(f"a frame of {length} bytes")
+                start, stop = at + HEADER_BYTES, at + HEADER_BYTES + length
+                if stop > len(data):
+                    break
+                if kind == DATA:
+                    self._data(number, flags, data[start:stop])
+                elif kind == WINDOW_UPDATE:
+                    self._window_update(number, data[start:stop])
+                else:
+                    self._other(data[at:stop])
+                at = stop
+        except ProtocolError as error:
+            self.close(f"the peer breaks the protocol: {error}", error.error_code)
+        self._buffer = b"" if self.closed else data[at:]
+
+    # --- for streams ------------------------------------------------------------------------------
+
+    def write_whole(self, stream: Stream, message: bytes) -> bool:
+        """Write a message in one frame, if that is possible now."""
+        size = len(message)
+        if size > self._frame_bytes or size > self._room(stream):
+            return False
+        self._write(stream, message)
+        return True
+
+    def write_part(self, stream: Stream, rest: memoryview) -> int:
+        """Write as much as is possible now; return how many bytes that was."""
+        size = min(len(rest), self._frame_bytes, self._room(stream))
+        if size <= 0:
+            return 0
+        self._write(stream, rest[:size])
+        return size
+
+    def wait(self, stream: Stream) -> None:
+        """Have ``stream`` write when it can."""
+        self._waiting[stream] = None
+
+    def last_word(self, stream: Stream) -> None:
+        """Tell the peer that all has been sent."""
+        raise NotImplementedError
+
+    # --- life -------------------------------------------------------------------------------------
+
+    def close(self, reason: str, code: ErrorCodes | int = ErrorCodes.NO_ERROR) -> None:
+        """Say goodbye and close; calls that are open end with ``reason``."""
+        if self.closed:
+            return
+        self._end(reason)
+        with contextlib.suppress(ProtocolError):
+            self._h2.close_connection(code)
+        self._transport.write(self._h2.data_to_send())
+        self._transport.close()
+        self._loop.call_later(_LINGER_S, self._transport.abort)
+
+    def abort(self, reason: str) -> None:
+        """Close at once."""
+        self._end(reason)
+        self._transport.abort()
+
+    # --- for either end ---------------------------------------------------------------------------
+
+    def _begin(self, data: bytes) -> int:
+        """Take in what comes before the first frame, and return where that begins."""
+        del data
+        return 0
+
+    def _event(self, event: Event) -> None:
+        """Take in what h2 has understood."""
+        raise NotImplementedError
+
+    def _fail(self, stream: Stream, error: CallError) -> None:
+        """End a call because of ``error``, which is ours to tell."""
+        raise NotImplementedError
+
+    def _add(self, stream: Stream) -> None:
+        self._streams[stream.number] = stream
+
+    def _first_room(self) -> int:
+        """Return the window of a stream that is opened now."""
+        return self._h2.remote_settings.initial_window_size
+
+    def _drop(self, stream: Stream, error: CallError | None) -> None:
+        """Forget a stream, and tell its receiver how it ended."""
+        self._streams.pop(stream.number, None)
+        self._waiting.pop(stream, None)
+        self._credit(None, stream.end(error))
+
+    def _act(self, action: Callable[[], None]) -> None:
+        """Have h2 do something, which is nothing if the peer has ended the stream meanwhile."""
+        with contextlib.suppress(ProtocolError):
+            action()
+        self._say()
+
+    def _reset(self, stream: Stream, code: ErrorCodes) -> None:
+        self._act(lambda: self._h2.reset_stream(stream.number, code))
+
+    # --- frames -----------------------------------------------------------------------------------
+
+    def _data(self, number: int, flags: int, payload: bytes) -> None:
+        size = len(payload)
+        self._may_come -= size
+        if self._may_come < 0:
+            raise FlowControlError("more than was allowed")
+        if flags & PADDED:
+            padding = payload[0] if payload else 0
+            if padding >= size:
+                raise ProtocolError("more padding than frame")
+            payload = payload[1 : size - padding]
+        stream = self._streams.get(number)
+        if stream is None or stream.peer_finished:
+            if number > max(self._h2.highest_inbound_stream_id, self._h2.highest_outbound_stream_id):
+                raise ProtocolError(f"stream {number} has not been opened")
+            self._credit(None, size)
+            return
+        stream.may_come -= size
+        if stream.may_come < 0:
+            raise FlowControlError("more than was allowed on a stream")
+        owed, failure = stream.held + size, None
+        try:
+            stream.take(payload)
+        except CallError as error:
+            failure = error
+        self._credit(stream, owed - stream.held)
+        if failure is not None:
+            self._fail(stream, failure)
+        elif flags & END_STREAM:
+            self._other(last_frame(number))
+
+    def _window_update(self, number: int, payload: bytes) -> None:
+        increment = int.from_bytes(payload) & LARGEST_WINDOW
+        if len(payload) != INCREMENT_BYTES or not increment:
+            raise ProtocolError("a window update of nothing")
+        if number == 0:
+            self._window += increment
+            window = self._window
+        elif (stream := self._streams.get(number)) is not None:
+            stream.window += increment
+            window = stream.window
+        else:
+            return
+        if window > LARGEST_WINDOW:
+            raise FlowControlError("a window beyond the largest")
+        self._write_waiting()
+
+    def _other(self, frame: bytes) -> None:
+        events = self._h2.receive_data(frame)
+        self._say()
+        for event in events:
+            if isinstance(event, RemoteSettingsChanged):
+                self._settings(event)
+            elif isinstance(event, ConnectionTerminated):
+                self.close("the peer has said goodbye")
+            elif isinstance(event, StreamReset):
+                if event.remote_reset and (stream := self._streams.get(event.stream_id)) is not None:
+                    self._drop(stream, CallError(grpc.StatusCode.CANCELLED, "reset by the peer"))
+            elif isinstance(event, StreamEnded):
+                if (stream := self._streams.get(event.stream_id)) is not None:
+                    stream.peer_finished = True
+                    self._event(event)
+            else:
+                self._event(event)
+
+    def _settings(self, event: RemoteSettingsChanged) -> None:
+        self._frame_bytes = self._h2.max_outbound_frame_size
+        changed = event.changed_settings.get(SettingCodes.INITIAL_WINDOW_SIZE)
+        if changed is not None:
+            for stream in self._streams.values():
+                stream.window += changed.new_value - (changed.original_value or 0)
+            self._write_waiting()
+
+    # --- what is sent -----------------------------------------------------------------------------
+
+    def _room(self, stream: Stream) -> int:
+        return 0 if self._paused else min(self._window, stream.window)
+
+    def _write(self, stream: Stream, payload: bytes | memoryview) -> None:
+        self._window -= len(payload)
+        stream.window -= len(payload)
+        self._transport.write(data_frame(stream.number, payload))
+
+    def _write_waiting(self) -> None:
+        for stream in tuple(self._waiting):
+            if stream.write():
+                self._waiting.pop(stream, None)
+                stream.drained()
+
+    def _say(self) -> None:
+        """Write what h2 has to say; a peer that never reads it is let go."""
+        data = self._h2.data_to_send()
+        if data and not self.closed:
+            self._transport.write(data)
+            if self._transport.get_write_buffer_size() > _UNREAD_BYTES + WINDOW_BYTES:
+                self.abort("the peer does not read")
+
+    def _credit(self, stream: Stream | None, consumed: int) -> None:
+        """Let the peer send as much again as has been consumed, half a window at a time."""
+        if not consumed or self.closed:
+            return
+        self._uncredited += consumed
+        if self._uncredited >= WINDOW_BYTES // 2:
+            self._may_come += self._uncredited
+            self._transport.write(window_update(0, self._uncredited))
+            self._uncredited = 0
+        if stream is not None and (increment := stream.credit(consumed)):
+            self._transport.write(window_update(stream.number, increment))
+
+    # --- silence ----------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        """Probe a peer that is silent, give up one that does not answer; called again and again."""
+        now_s = self._loop.time()
+        if self._probed_s is not None:
+            due_s = self._probed_s + self._times.probe_answer_s
+            if now_s >= due_s:
+                self.abort("the peer answers no probe")
+        else:
+            due_s = self._heard_s + self._times.probe_s
+            if now_s >= due_s:
+                self._probed_s = now_s
+                due_s = now_s + self._times.probe_answer_s
+                self._act(lambda: self._h2.ping(b"\0" * 8))
+        if not self.closed:
+            self._timer = self._loop.call_at(due_s, self._watch)
+
+    def _end(self, reason: str) -> None:
+        """End all calls; nothing is read or written any more."""
+        if self.closed:
+            return
+        self.closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for stream in tuple(self._streams.values()):
+            self._drop(stream, CallError(grpc.StatusCode.UNAVAILABLE, reason))
