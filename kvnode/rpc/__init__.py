@@ -1,7 +1,8 @@
 """gRPC between nodes: the one place that knows of it.
 
 ``transport`` carries replication's messages, ``control_client`` and ``control_server`` the workers'
-reports, ``inspection`` the controller's questions. gRPC's C library writes to stderr by itself, and
+reports, ``inspection`` the controller's questions. A worker's port, and what its peers send to it, are
+served by ``http2`` on the event loop; all else by grpcio. Its C library writes to stderr by itself, and
 not in JSON; it is told to be silent, which must happen before its first import. What fails is raised too.
 No process that speaks gRPC forks without executing another program: its handlers for that are left
 out, since they may hold up the fork. Sockets are polled by the one thread that also completes calls, as

@@ -68,6 +68,8 @@ class ClientConnection(Connection):
         except ProtocolError as error:
             raise CallError(grpc.StatusCode.UNAVAILABLE, f"no call can be opened: {error}") from error
         self._say()
+        if self.closed:
+            raise CallError(grpc.StatusCode.UNAVAILABLE, "the connection has been closed")
         call = Call(self, number, self._first_room())
         call.receiver = receiver
         self._add(call)
@@ -139,9 +141,11 @@ class ClientConnection(Connection):
             error = CallError(grpc.StatusCode.UNKNOWN, "ended without a status")
         elif call.code is not grpc.StatusCode.OK:
             error = CallError(call.code, call.details or "no details")
-        finished = call.finished
+        elif call.held:
+            error = CallError(grpc.StatusCode.INTERNAL, "ended within a message")
+        complete = call.complete
         self._drop(call, error)
-        if not finished:
+        if not complete:
             self._reset(call, ErrorCodes.NO_ERROR)
 
 

@@ -24,6 +24,7 @@ from h2.settings import SettingCodes, Settings
 from kvnode.rpc.channel import Times
 from kvnode.rpc.http2.errors import CallError
 from kvnode.rpc.http2.frames import (
+    CREDIT_BYTES,
     DATA,
     END_STREAM,
     FRAME_BYTES,
@@ -37,6 +38,7 @@ from kvnode.rpc.http2.frames import (
     last_frame,
     read_header,
     window_update,
+    without_padding,
 )
 from kvnode.rpc.http2.stream import Stream
 
@@ -46,6 +48,9 @@ _FIRST_WINDOW = 65_535
 """What HTTP/2 lets a peer send before it is told more."""
 
 _HEADERS_BYTES = 64 * 1024
+_TABLE_BYTES = 4096
+"""Of headers that are remembered, so that they need not be sent again."""
+
 _WRITE_AHEAD_BYTES = 1024 * 1024
 """Unread by the peer: from here on messages wait in their streams."""
 
@@ -76,6 +81,7 @@ class Connection(asyncio.Protocol):
         self._streams: dict[int, Stream] = {}
         self._waiting: dict[Stream, None] = {}
         self._buffer = b""
+        self._begun = client
         self._window = _FIRST_WINDOW
         self._frame_bytes = self._h2.max_outbound_frame_size
         self._may_come = WINDOW_BYTES
@@ -117,7 +123,7 @@ class Connection(asyncio.Protocol):
         at = 0
         try:
             at = self._begin(data)
-            while len(data) - at >= HEADER_BYTES and not self.closed:
+            while self._begun and len(data) - at >= HEADER_BYTES and not self.closed:
                 length, kind, flags, number = read_header(data, at)
                 if length > FRAME_BYTES:
                     raise FrameTooLargeError(f"a frame of {length} bytes")
@@ -203,7 +209,8 @@ class Connection(asyncio.Protocol):
 
     def _drop(self, stream: Stream, error: CallError | None) -> None:
         """Forget a stream, and tell its receiver how it ended."""
-        self._streams.pop(stream.number, None)
+        if self._streams.pop(stream.number, None) is None:
+            return
         self._waiting.pop(stream, None)
         self._credit(None, stream.end(error))
 
@@ -223,30 +230,33 @@ class Connection(asyncio.Protocol):
         self._may_come -= size
         if self._may_come < 0:
             raise FlowControlError("more than was allowed")
-        if flags & PADDED:
-            padding = payload[0] if payload else 0
-            if padding >= size:
-                raise ProtocolError("more padding than frame")
-            payload = payload[1 : size - padding]
         stream = self._streams.get(number)
         if stream is None or stream.peer_finished:
-            if number > max(self._h2.highest_inbound_stream_id, self._h2.highest_outbound_stream_id):
+            if not 0 < number <= max(self._h2.highest_inbound_stream_id, self._h2.highest_outbound_stream_id):
                 raise ProtocolError(f"stream {number} has not been opened")
             self._credit(None, size)
             return
         stream.may_come -= size
         if stream.may_come < 0:
             raise FlowControlError("more than was allowed on a stream")
-        owed, failure = stream.held + size, None
-        try:
-            stream.take(payload)
-        except CallError as error:
-            failure = error
-        self._credit(stream, owed - stream.held)
+        failure = self._take(stream, size, without_padding(payload) if flags & PADDED else payload)
         if failure is not None:
             self._fail(stream, failure)
         elif flags & END_STREAM:
             self._other(last_frame(number))
+
+    def _take(self, stream: Stream, size: int, data: bytes) -> CallError | None:
+        """Give a stream what a frame of ``size`` brings it; return why its call is to end, if it is."""
+        owed, failure = stream.held + size, None
+        try:
+            stream.take(data)
+        except CallError as error:
+            failure = error
+        self._credit(stream, owed - stream.held)
+        if self._may_come < FRAME_BYTES and stream.held:
+            why = "more in messages that are not whole than is held of them on one connection"
+            failure = CallError(grpc.StatusCode.RESOURCE_EXHAUSTED, why)
+        return failure
 
     def _window_update(self, number: int, payload: bytes) -> None:
         increment = int.from_bytes(payload) & LARGEST_WINDOW
@@ -273,8 +283,8 @@ class Connection(asyncio.Protocol):
             elif isinstance(event, ConnectionTerminated):
                 self.close("the peer has said goodbye")
             elif isinstance(event, StreamReset):
-                if event.remote_reset and (stream := self._streams.get(event.stream_id)) is not None:
-                    self._drop(stream, CallError(grpc.StatusCode.CANCELLED, "reset by the peer"))
+                if (stream := self._streams.get(event.stream_id)) is not None:
+                    self._drop(stream, CallError(grpc.StatusCode.CANCELLED, "reset"))
             elif isinstance(event, StreamEnded):
                 if (stream := self._streams.get(event.stream_id)) is not None:
                     stream.peer_finished = True
@@ -284,10 +294,13 @@ class Connection(asyncio.Protocol):
 
     def _settings(self, event: RemoteSettingsChanged) -> None:
         self._frame_bytes = self._h2.max_outbound_frame_size
+        self._h2.encoder.header_table_size = min(self._h2.encoder.header_table_size, _TABLE_BYTES)
         changed = event.changed_settings.get(SettingCodes.INITIAL_WINDOW_SIZE)
         if changed is not None:
             for stream in self._streams.values():
                 stream.window += changed.new_value - (changed.original_value or 0)
+                if stream.window > LARGEST_WINDOW:
+                    raise FlowControlError("a window beyond the largest")
             self._write_waiting()
 
     # --- what is sent -----------------------------------------------------------------------------
@@ -311,15 +324,15 @@ class Connection(asyncio.Protocol):
         data = self._h2.data_to_send()
         if data and not self.closed:
             self._transport.write(data)
-            if self._transport.get_write_buffer_size() > _UNREAD_BYTES + WINDOW_BYTES:
+            if self._transport.get_write_buffer_size() > _UNREAD_BYTES:
                 self.abort("the peer does not read")
 
     def _credit(self, stream: Stream | None, consumed: int) -> None:
-        """Let the peer send as much again as has been consumed, half a window at a time."""
-        if not consumed or self.closed:
+        """Let the peer send as much again as has been consumed, a quarter of a window at a time."""
+        if self.closed:
             return
         self._uncredited += consumed
-        if self._uncredited >= WINDOW_BYTES // 2:
+        if self._uncredited >= CREDIT_BYTES or (self._uncredited and self._may_come < FRAME_BYTES):
             self._may_come += self._uncredited
             self._transport.write(window_update(0, self._uncredited))
             self._uncredited = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 
 import grpc
+from h2.exceptions import ProtocolError
 
 from kvnode.rpc.http2.errors import CallError
 
@@ -15,6 +16,9 @@ FRAME_BYTES = 256 * 1024
 
 WINDOW_BYTES = 32 * 1024 * 1024
 """What a peer may have sent of messages that are not whole yet, on one connection."""
+
+CREDIT_BYTES = WINDOW_BYTES // 4
+"""Consumed before a peer is told: the largest message must fit into what is left."""
 
 DATA, WINDOW_UPDATE = 0x0, 0x8
 END_STREAM, PADDED = 0x1, 0x8
@@ -47,6 +51,14 @@ def window_update(stream_id: int, increment: int) -> bytes:
     return _INCREMENT.pack(INCREMENT_BYTES << 8 | WINDOW_UPDATE, 0, stream_id, increment)
 
 
+def without_padding(payload: bytes) -> bytes:
+    """Return what a padded DATA frame carries. Raises ProtocolError."""
+    padding = payload[0] if payload else 0
+    if padding >= len(payload):
+        raise ProtocolError("more padding than frame")
+    return payload[1 : len(payload) - padding]
+
+
 def message_head(length: int) -> bytes:
     """Return what stands before a gRPC message of so many bytes, uncompressed."""
     return _MESSAGE.pack(0, length)
@@ -57,38 +69,32 @@ class MessageReader:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._parts: list[bytes] = []
+        self._rest = bytearray()
         self.held = 0
         """Bytes of a message that is not whole yet."""
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the messages that ``data`` completes. Raises CallError for what no message can be."""
-        waiting = self.held > 0
         self.held += len(data)
-        if waiting:
-            self._parts.append(data)
-            if self.held < _MESSAGE.size or self.held < _MESSAGE.size + self._length(self._head()):
+        if self._rest:
+            self._rest += data
+            if self.held < _MESSAGE.size or self.held < _MESSAGE.size + self._length(self._rest, 0):
                 return []
-            data = b"".join(self._parts)
+            data = bytes(self._rest)
         messages, at, end = [], 0, len(data)
         while end - at >= _MESSAGE.size:
             start = at + _MESSAGE.size
-            stop = start + self._length(data[at:start])
+            stop = start + self._length(data, at)
             if stop > end:
                 break
             messages.append(data[start:stop])
             at = stop
         self.held = end - at
-        self._parts = [data[at:]] if self.held else []
+        self._rest = bytearray(data[at:])
         return messages
 
-    def _head(self) -> bytes:
-        if len(self._parts[0]) < _MESSAGE.size:
-            self._parts = [b"".join(self._parts)]
-        return self._parts[0][: _MESSAGE.size]
-
-    def _length(self, head: bytes) -> int:
-        compressed, length = _MESSAGE.unpack(head)
+    def _length(self, data: bytes | bytearray, at: int) -> int:
+        compressed, length = _MESSAGE.unpack_from(data, at)
         if compressed:
             raise CallError(grpc.StatusCode.UNIMPLEMENTED, "messages are not taken compressed")
         if length > self._limit:

@@ -38,8 +38,12 @@ class _Watcher(Receiver):
     def __init__(self, call: ServerCall, known: frozenset[str]) -> None:
         self._call = call
         self._known = known
+        self._asked = False
 
     def message(self, data: bytes) -> None:
+        if self._asked:
+            raise CallError(grpc.StatusCode.UNIMPLEMENTED, "asked twice in one call")
+        self._asked = True
         known = _service(data) in self._known
         status = _Status.SERVING if known else _Status.SERVICE_UNKNOWN
         self._call.send(_Status(status=status).SerializeToString())

@@ -30,9 +30,10 @@ _IDLE_S = 300.0
 """After which a connection without a call is closed; links have streams."""
 _SWEEP_S = 1.0
 _CONNECTIONS = 1024
+_CALLS_AT_ONCE = 4096
 _BACKLOG = 128
 _HEADERS = [(":status", "200"), ("content-type", "application/grpc")]
-_PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
+_PRINTABLE = "".join(map(chr, range(0x21, 0x7F))).replace("%", "")
 
 
 class ServerCall(Stream):
@@ -86,20 +87,14 @@ class ServerConnection(Connection):
     def __init__(self, server: Http2Server, times: Times) -> None:
         super().__init__(client=False, times=times)
         self._server = server
-        self._preface = len(_PREFACE)
         self._last_call_s = self._loop.time()
         self.peer = "?"
-
-    @property
-    def busy(self) -> bool:
-        """Whether any call is open."""
-        return bool(self._streams)
 
     @property
     def overdue(self) -> bool:
         """Whether it has said nothing so far, or called nothing for long."""
         idle_s = self._loop.time() - self._last_call_s
-        return not self._streams and idle_s >= (_SPEAK_S if self._preface else _IDLE_S)
+        return not self._streams and idle_s >= (_IDLE_S if self._begun else _SPEAK_S)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Be counted, or turned away."""
@@ -136,18 +131,23 @@ class ServerConnection(Connection):
         self._act(lambda: self._h2.send_headers(stream.number, trailers, end_stream=True))
         if not ended:
             self._reset(stream, ErrorCodes.NO_ERROR)
-        self._last_call_s = self._loop.time()
-        self._server.calmer.set()
+
+    def _drop(self, stream: Stream, error: CallError | None) -> None:
+        if self._streams.get(stream.number) is stream:
+            self._server.calls -= 1
+            self._last_call_s = self._loop.time()
+            super()._drop(stream, error)
+            self._server.calmer.set()
 
     def _begin(self, data: bytes) -> int:
-        if not self._preface:
+        if self._begun:
             return 0
         begun = data[: len(_PREFACE)]
         if not _PREFACE.startswith(begun):
             raise ProtocolError("no HTTP/2")
-        if len(begun) < len(_PREFACE):
+        self._begun = begun == _PREFACE
+        if not self._begun:
             return 0
-        self._preface = 0
         self._h2.receive_data(begun)
         return len(begun)
 
@@ -155,9 +155,11 @@ class ServerConnection(Connection):
         if isinstance(event, RequestReceived):
             self._open(event)
         elif isinstance(event, StreamEnded):
-            receiver = self._streams[event.stream_id].receiver
-            if receiver is not None:
-                receiver.completed()
+            call = self._streams[event.stream_id]
+            if call.held:
+                self.conclude(call, CallError(grpc.StatusCode.INTERNAL, "ended within a message"))
+            elif call.receiver is not None:
+                call.receiver.completed()
 
     def _open(self, event: RequestReceived) -> None:
         headers = {
@@ -165,6 +167,7 @@ class ServerConnection(Connection):
         }
         call = ServerCall(self, event.stream_id, self._first_room(), headers)
         self._add(call)
+        self._server.calls += 1
         try:
             self._server.route(call)
         except CallError as error:
@@ -223,6 +226,8 @@ class Http2Server:
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         self._stopping = False
+        self.calls = 0
+        """How many are open, on all connections."""
         self.calmer = asyncio.Event()
         """Set whenever a call has ended."""
         self.port = 0
@@ -251,7 +256,7 @@ class Http2Server:
             self._sweeper.cancel()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
-                while any(connection.busy for connection in self._connections):
+                while self.calls:
                     self.calmer.clear()
                     await self.calmer.wait()
         for connection in tuple(self._connections):
@@ -273,8 +278,12 @@ class Http2Server:
         """Give a call to its method. Raises CallError if it is to be refused."""
         if not call.metadata.get("content-type", "").startswith("application/grpc"):
             raise CallError(grpc.StatusCode.INVALID_ARGUMENT, "this is no gRPC")
+        if "content-length" in call.metadata:  # h2 would compare it with the data, which it does not see
+            raise CallError(grpc.StatusCode.INVALID_ARGUMENT, "content-length is not taken")
         if self._stopping:
             raise CallError(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
+        if self.calls > _CALLS_AT_ONCE:
+            raise CallError(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{_CALLS_AT_ONCE} calls are open already")
         method = self._routes.get(call.metadata.get(":path", ""))
         if method is None:
             raise CallError(grpc.StatusCode.UNIMPLEMENTED, "there is no such method")

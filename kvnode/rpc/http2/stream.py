@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kvnode.rpc.channel import MESSAGE_BYTES
 from kvnode.rpc.http2.errors import CallError
-from kvnode.rpc.http2.frames import WINDOW_BYTES, MessageReader, message_head
+from kvnode.rpc.http2.frames import CREDIT_BYTES, WINDOW_BYTES, MessageReader, message_head
 
 if TYPE_CHECKING:
     from kvnode.rpc.http2.connection import Connection
@@ -56,6 +56,11 @@ class Stream:
     def held(self) -> int:
         """Bytes of a message that is not whole yet."""
         return self._reader.held
+
+    @property
+    def complete(self) -> bool:
+        """Whether this end has sent, and written, all that it will."""
+        return self.finished and not self._unsent
 
     @property
     def unsent(self) -> int:
@@ -115,7 +120,7 @@ class Stream:
     def credit(self, consumed: int) -> int:
         """Count bytes that are held no more; return by how much the peer's window is to be opened now."""
         self._uncredited += consumed
-        if self._uncredited < WINDOW_BYTES // 2:
+        if self._uncredited < CREDIT_BYTES:
             return 0
         increment, self._uncredited = self._uncredited, 0
         self.may_come += increment
