@@ -9,8 +9,8 @@ from kvnode.core.messages import Hello
 from kvnode.core.status import Report
 from kvnode.errors import MessageError, MismatchError, PeerError
 from kvnode.logs import get_logger
+from kvnode.rpc.grpcio_server import Context, Server, Service, stream_handler
 from kvnode.rpc.methods import CONTROL, REPORT
-from kvnode.rpc.server import Context, Server, Service, stream_handler
 from kvnode.rpc.status import refuse
 
 _log = get_logger()

@@ -67,7 +67,13 @@ class Connection(asyncio.Protocol):
     def __init__(self, *, client: bool, times: Times) -> None:
         self._loop = asyncio.get_running_loop()
         self._times = times
-        self._h2 = H2Connection(H2Configuration(client_side=client, header_encoding=None))
+        self._h2 = H2Connection(
+            H2Configuration(
+                client_side=client,
+                header_encoding=None,
+                validate_inbound_headers=not client,  # grpcio's servers put spaces around their details
+            )
+        )
         settings = {
             SettingCodes.INITIAL_WINDOW_SIZE: WINDOW_BYTES,
             SettingCodes.MAX_CONCURRENT_STREAMS: STREAMS_AT_ONCE,
@@ -293,7 +299,7 @@ class Connection(asyncio.Protocol):
                 self._event(event)
 
     def _settings(self, event: RemoteSettingsChanged) -> None:
-        self._frame_bytes = self._h2.max_outbound_frame_size
+        self._frame_bytes = min(self._h2.max_outbound_frame_size, FRAME_BYTES)
         self._h2.encoder.header_table_size = min(self._h2.encoder.header_table_size, _TABLE_BYTES)
         changed = event.changed_settings.get(SettingCodes.INITIAL_WINDOW_SIZE)
         if changed is not None:
@@ -315,7 +321,7 @@ class Connection(asyncio.Protocol):
 
     def _write_waiting(self) -> None:
         for stream in tuple(self._waiting):
-            if stream.write():
+            if stream in self._waiting and stream.write():
                 self._waiting.pop(stream, None)
                 stream.drained()
 

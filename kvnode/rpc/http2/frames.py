@@ -12,7 +12,7 @@ from kvnode.rpc.http2.errors import CallError
 HEADER_BYTES = 9
 INCREMENT_BYTES = 4
 FRAME_BYTES = 256 * 1024
-"""The largest frame that we take."""
+"""The largest frame that we take, or send."""
 
 WINDOW_BYTES = 32 * 1024 * 1024
 """What a peer may have sent of messages that are not whole yet, on one connection."""

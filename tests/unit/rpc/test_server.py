@@ -1,4 +1,4 @@
-"""The server itself: its port, and the standard health service."""
+"""The servers themselves: their ports, and the standard health service."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from grpc_health.v1 import health_pb2
 
 from kvnode.errors import PeerError
 from kvnode.rpc.channel import open_channel, unary_call
-from kvnode.rpc.methods import REPLICATION
+from kvnode.rpc.methods import CONTROL, REPLICATION
 from kvnode.rpc.transport import GrpcTransport
 from tests.unit.rpc.fakes import MEANING, FakeInbox, hello, serving
+from tests.unit.rpc.test_control import FakeSink, controller
 
 
 async def check(channel: grpc.aio.Channel, service: str) -> health_pb2.HealthCheckResponse:
@@ -39,6 +40,13 @@ async def test_the_standard_health_service_answers(service: str) -> None:
     ):
         answer = await check(channel, service)
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_the_controllers_port_answers_health_probes_too() -> None:
+    """The controller's server says that it serves, as a whole and by service."""
+    async with controller(FakeSink()) as server, open_channel(f"127.0.0.1:{server.port}") as channel:
+        answers = [await check(channel, service) for service in ("", CONTROL)]
+    assert [answer.status for answer in answers] == [health_pb2.HealthCheckResponse.SERVING] * 2
 
 
 async def test_a_stopped_server_is_not_there() -> None:

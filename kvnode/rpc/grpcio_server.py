@@ -1,4 +1,4 @@
-"""A gRPC server of ours: one port, some services, and the standard health service."""
+"""The controller's gRPC server, which is grpcio's: one port, some services, the standard health service."""
 
 from __future__ import annotations
 
@@ -17,11 +17,6 @@ _CALLS_AT_ONCE = 4096
 
 Context: TypeAlias = grpc.aio.ServicerContext[bytes, bytes]
 Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
-
-
-def call_handler(handle: Callable[[bytes, Context], Awaitable[bytes]]) -> Handler:
-    """Return the handler of a single call of bytes to bytes."""
-    return grpc.unary_unary_rpc_method_handler(handle)
 
 
 def stream_handler(handle: Callable[[object, Context], Awaitable[None]]) -> Handler:
