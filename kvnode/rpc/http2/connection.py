@@ -22,9 +22,9 @@ from h2.exceptions import FlowControlError, FrameTooLargeError, ProtocolError
 from h2.settings import SettingCodes, Settings
 
 from kvnode.rpc.channel import Times
+from kvnode.rpc.http2.credit import Credit
 from kvnode.rpc.http2.errors import CallError
 from kvnode.rpc.http2.frames import (
-    CREDIT_BYTES,
     DATA,
     END_STREAM,
     FRAME_BYTES,
@@ -90,8 +90,7 @@ class Connection(asyncio.Protocol):
         self._begun = client
         self._window = _FIRST_WINDOW
         self._frame_bytes = self._h2.max_outbound_frame_size
-        self._may_come = WINDOW_BYTES
-        self._uncredited = 0
+        self._credit = Credit(WINDOW_BYTES)
         self._paused = False
         self._heard_s = self._loop.time()
         self._probed_s: float | None = None
@@ -218,7 +217,7 @@ class Connection(asyncio.Protocol):
         if self._streams.pop(stream.number, None) is None:
             return
         self._waiting.pop(stream, None)
-        self._credit(None, stream.end(error))
+        self._consumed(None, stream.end(error))
 
     def _act(self, action: Callable[[], None]) -> None:
         """Have h2 do something, which is nothing if the peer has ended the stream meanwhile."""
@@ -233,18 +232,14 @@ class Connection(asyncio.Protocol):
 
     def _data(self, number: int, flags: int, payload: bytes) -> None:
         size = len(payload)
-        self._may_come -= size
-        if self._may_come < 0:
-            raise FlowControlError("more than was allowed")
+        self._credit.spend(size)
         stream = self._streams.get(number)
         if stream is None or stream.peer_finished:
             if not 0 < number <= max(self._h2.highest_inbound_stream_id, self._h2.highest_outbound_stream_id):
                 raise ProtocolError(f"stream {number} has not been opened")
-            self._credit(None, size)
+            self._consumed(None, size)
             return
-        stream.may_come -= size
-        if stream.may_come < 0:
-            raise FlowControlError("more than was allowed on a stream")
+        stream.credit.spend(size)
         failure = self._take(stream, size, without_padding(payload) if flags & PADDED else payload)
         if failure is not None:
             self._fail(stream, failure)
@@ -258,8 +253,8 @@ class Connection(asyncio.Protocol):
             stream.take(data)
         except CallError as error:
             failure = error
-        self._credit(stream, owed - stream.held)
-        if self._may_come < FRAME_BYTES and stream.held:
+        self._consumed(stream, owed - stream.held)
+        if self._credit.left < FRAME_BYTES and stream.held:
             why = "more in messages that are not whole than is held of them on one connection"
             failure = CallError(grpc.StatusCode.RESOURCE_EXHAUSTED, why)
         return failure
@@ -333,16 +328,13 @@ class Connection(asyncio.Protocol):
             if self._transport.get_write_buffer_size() > _UNREAD_BYTES:
                 self.abort("the peer does not read")
 
-    def _credit(self, stream: Stream | None, consumed: int) -> None:
-        """Let the peer send as much again as has been consumed, a quarter of a window at a time."""
+    def _consumed(self, stream: Stream | None, size: int) -> None:
+        """Let the peer send as much again as is held no more."""
         if self.closed:
             return
-        self._uncredited += consumed
-        if self._uncredited >= CREDIT_BYTES or (self._uncredited and self._may_come < FRAME_BYTES):
-            self._may_come += self._uncredited
-            self._transport.write(window_update(0, self._uncredited))
-            self._uncredited = 0
-        if stream is not None and (increment := stream.credit(consumed)):
+        if increment := self._credit.consume(size, FRAME_BYTES):
+            self._transport.write(window_update(0, increment))
+        if stream is not None and (increment := stream.credit.consume(size)):
             self._transport.write(window_update(stream.number, increment))
 
     # --- silence ----------------------------------------------------------------------------------

@@ -17,9 +17,6 @@ FRAME_BYTES = 256 * 1024
 WINDOW_BYTES = 32 * 1024 * 1024
 """What a peer may have sent of messages that are not whole yet, on one connection."""
 
-CREDIT_BYTES = WINDOW_BYTES // 4
-"""Consumed before a peer is told: the largest message must fit into what is left."""
-
 DATA, WINDOW_UPDATE = 0x0, 0x8
 END_STREAM, PADDED = 0x1, 0x8
 STREAM_MASK = 0x7FFFFFFF

@@ -6,8 +6,9 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from kvnode.rpc.channel import MESSAGE_BYTES
+from kvnode.rpc.http2.credit import Credit
 from kvnode.rpc.http2.errors import CallError
-from kvnode.rpc.http2.frames import CREDIT_BYTES, WINDOW_BYTES, MessageReader, message_head
+from kvnode.rpc.http2.frames import WINDOW_BYTES, MessageReader, message_head
 
 if TYPE_CHECKING:
     from kvnode.rpc.http2.connection import Connection
@@ -40,14 +41,12 @@ class Stream:
         self._reader = MessageReader(MESSAGE_BYTES)
         self._unsent: deque[bytes] = deque()
         self._written = 0
-        self._uncredited = 0
         self._taking = False
         self.number = number
         self.receiver: Receiver | None = None
         self.window = window
         """Bytes that the peer takes at present; below 0 when it has made its windows smaller."""
-        self.may_come = WINDOW_BYTES
-        """Bytes that we take at present."""
+        self.credit = Credit(WINDOW_BYTES)
         self.finished = False
         """Whether this end has nothing more to send."""
         self.peer_finished = False
@@ -116,15 +115,6 @@ class Stream:
                     self.receiver.message(message)
         finally:
             self._taking = False
-
-    def credit(self, consumed: int) -> int:
-        """Count bytes that are held no more; return by how much the peer's window is to be opened now."""
-        self._uncredited += consumed
-        if self._uncredited < CREDIT_BYTES:
-            return 0
-        increment, self._uncredited = self._uncredited, 0
-        self.may_come += increment
-        return increment
 
     def end(self, error: CallError | None) -> int:
         """Tell the receiver of the end; return how many bytes are held no more, unless ``take`` runs."""

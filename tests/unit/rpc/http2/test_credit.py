@@ -96,7 +96,6 @@ async def test_padding_counts_and_is_given_back(monkeypatch: pytest.MonkeyPatch,
     """Frames of padding alone use the windows up, and open them again."""
     for module in (connections, streams):
         monkeypatch.setattr(module, "WINDOW_BYTES", SMALL_WINDOW)
-        monkeypatch.setattr(module, "CREDIT_BYTES", SMALL_WINDOW // 4)
     async with serving(service.routes()) as server, raw_client(server.port) as peer:
         peer.begin()
         number = peer.call(ECHO)
