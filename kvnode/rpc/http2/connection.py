@@ -8,8 +8,6 @@ from collections.abc import Callable
 from typing import cast
 
 import grpc
-from h2.config import H2Configuration
-from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import (
     ConnectionTerminated,
@@ -18,8 +16,8 @@ from h2.events import (
     StreamEnded,
     StreamReset,
 )
-from h2.exceptions import FlowControlError, FrameTooLargeError, ProtocolError
-from h2.settings import SettingCodes, Settings
+from h2.exceptions import FrameTooLargeError, ProtocolError
+from h2.settings import SettingCodes
 
 from kvnode.rpc.channel import Times
 from kvnode.rpc.http2.credit import Credit
@@ -27,6 +25,7 @@ from kvnode.rpc.http2.errors import CallError
 from kvnode.rpc.http2.frames import (
     DATA,
     END_STREAM,
+    FIRST_WINDOW,
     FRAME_BYTES,
     HEADER_BYTES,
     INCREMENT_BYTES,
@@ -34,25 +33,17 @@ from kvnode.rpc.http2.frames import (
     PADDED,
     WINDOW_BYTES,
     WINDOW_UPDATE,
-    data_frame,
     last_frame,
     read_header,
     window_update,
     without_padding,
 )
+from kvnode.rpc.http2.outlet import Outlet
+from kvnode.rpc.http2.state import new_state
 from kvnode.rpc.http2.stream import Stream
 
-STREAMS_AT_ONCE = 4096
-
-_FIRST_WINDOW = 65_535
-"""What HTTP/2 lets a peer send before it is told more."""
-
-_HEADERS_BYTES = 64 * 1024
 _TABLE_BYTES = 4096
 """Of headers that are remembered, so that they need not be sent again."""
-
-_WRITE_AHEAD_BYTES = 1024 * 1024
-"""Unread by the peer: from here on messages wait in their streams."""
 
 _UNREAD_BYTES = 16 * 1024 * 1024
 """Unread by a peer that goes on to ask for answers to its pings and settings: it is let go."""
@@ -67,31 +58,12 @@ class Connection(asyncio.Protocol):
     def __init__(self, *, client: bool, times: Times) -> None:
         self._loop = asyncio.get_running_loop()
         self._times = times
-        self._h2 = H2Connection(
-            H2Configuration(
-                client_side=client,
-                header_encoding=None,
-                validate_inbound_headers=not client,  # grpcio's servers put spaces around their details
-            )
-        )
-        settings = {
-            SettingCodes.INITIAL_WINDOW_SIZE: WINDOW_BYTES,
-            SettingCodes.MAX_CONCURRENT_STREAMS: STREAMS_AT_ONCE,
-            SettingCodes.MAX_FRAME_SIZE: FRAME_BYTES,
-            SettingCodes.MAX_HEADER_LIST_SIZE: _HEADERS_BYTES,
-        }
-        if client:
-            settings[SettingCodes.ENABLE_PUSH] = 0
-        self._h2.local_settings = Settings(client=client, initial_values=settings)
-        self._h2.max_inbound_frame_size = FRAME_BYTES
+        self._h2 = new_state(client=client, window_bytes=WINDOW_BYTES)
         self._streams: dict[int, Stream] = {}
-        self._waiting: dict[Stream, None] = {}
         self._buffer = b""
         self._begun = client
-        self._window = _FIRST_WINDOW
-        self._frame_bytes = self._h2.max_outbound_frame_size
+        self.outlet = Outlet(self._h2.max_outbound_frame_size)
         self._credit = Credit(WINDOW_BYTES)
-        self._paused = False
         self._heard_s = self._loop.time()
         self._probed_s: float | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -102,9 +74,9 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Say what HTTP/2 wants said first."""
         self._transport = cast("asyncio.Transport", transport)
-        self._transport.set_write_buffer_limits(high=_WRITE_AHEAD_BYTES)
+        self.outlet.connect(self._transport)
         self._h2.initiate_connection()
-        self._transport.write(self._h2.data_to_send() + window_update(0, WINDOW_BYTES - _FIRST_WINDOW))
+        self._transport.write(self._h2.data_to_send() + window_update(0, WINDOW_BYTES - FIRST_WINDOW))
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -113,12 +85,12 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Let messages wait."""
-        self._paused = True
+        self.outlet.paused = True
 
     def resume_writing(self) -> None:
         """Go on."""
-        self._paused = False
-        self._write_waiting()
+        self.outlet.paused = False
+        self.outlet.go_on()
 
     def data_received(self, data: bytes) -> None:
         """Take in whatever has come, frame by frame."""
@@ -145,28 +117,6 @@ class Connection(asyncio.Protocol):
         except ProtocolError as error:
             self.close(f"the peer breaks the protocol: {error}", error.error_code)
         self._buffer = b"" if self.closed else data[at:]
-
-    # --- for streams ------------------------------------------------------------------------------
-
-    def write_whole(self, stream: Stream, message: bytes) -> bool:
-        """Write a message in one frame, if that is possible now."""
-        size = len(message)
-        if size > self._frame_bytes or size > self._room(stream):
-            return False
-        self._write(stream, message)
-        return True
-
-    def write_part(self, stream: Stream, rest: memoryview) -> int:
-        """Write as much as is possible now; return how many bytes that was."""
-        size = min(len(rest), self._frame_bytes, self._room(stream))
-        if size <= 0:
-            return 0
-        self._write(stream, rest[:size])
-        return size
-
-    def wait(self, stream: Stream) -> None:
-        """Have ``stream`` write when it can."""
-        self._waiting[stream] = None
 
     def last_word(self, stream: Stream) -> None:
         """Tell the peer that all has been sent."""
@@ -216,7 +166,7 @@ class Connection(asyncio.Protocol):
         """Forget a stream, and tell its receiver how it ended."""
         if self._streams.pop(stream.number, None) is None:
             return
-        self._waiting.pop(stream, None)
+        self.outlet.forget(stream)
         self._consumed(None, stream.end(error))
 
     def _act(self, action: Callable[[], None]) -> None:
@@ -263,17 +213,10 @@ class Connection(asyncio.Protocol):
         increment = int.from_bytes(payload) & LARGEST_WINDOW
         if len(payload) != INCREMENT_BYTES or not increment:
             raise ProtocolError("a window update of nothing")
-        if number == 0:
-            self._window += increment
-            window = self._window
-        elif (stream := self._streams.get(number)) is not None:
-            stream.window += increment
-            window = stream.window
-        else:
-            return
-        if window > LARGEST_WINDOW:
-            raise FlowControlError("a window beyond the largest")
-        self._write_waiting()
+        stream = self._streams.get(number)
+        if stream is not None or not number:
+            self.outlet.open(stream, increment)
+            self.outlet.go_on()
 
     def _other(self, frame: bytes) -> None:
         events = self._h2.receive_data(frame)
@@ -294,31 +237,13 @@ class Connection(asyncio.Protocol):
                 self._event(event)
 
     def _settings(self, event: RemoteSettingsChanged) -> None:
-        self._frame_bytes = min(self._h2.max_outbound_frame_size, FRAME_BYTES)
+        self.outlet.limit(self._h2.max_outbound_frame_size)
         self._h2.encoder.header_table_size = min(self._h2.encoder.header_table_size, _TABLE_BYTES)
         changed = event.changed_settings.get(SettingCodes.INITIAL_WINDOW_SIZE)
         if changed is not None:
             for stream in self._streams.values():
-                stream.window += changed.new_value - (changed.original_value or 0)
-                if stream.window > LARGEST_WINDOW:
-                    raise FlowControlError("a window beyond the largest")
-            self._write_waiting()
-
-    # --- what is sent -----------------------------------------------------------------------------
-
-    def _room(self, stream: Stream) -> int:
-        return 0 if self._paused else min(self._window, stream.window)
-
-    def _write(self, stream: Stream, payload: bytes | memoryview) -> None:
-        self._window -= len(payload)
-        stream.window -= len(payload)
-        self._transport.write(data_frame(stream.number, payload))
-
-    def _write_waiting(self) -> None:
-        for stream in tuple(self._waiting):
-            if stream in self._waiting and stream.write():
-                self._waiting.pop(stream, None)
-                stream.drained()
+                self.outlet.open(stream, changed.new_value - (changed.original_value or 0))
+            self.outlet.go_on()
 
     def _say(self) -> None:
         """Write what h2 has to say; a peer that never reads it is let go."""

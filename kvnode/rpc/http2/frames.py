@@ -21,6 +21,8 @@ DATA, WINDOW_UPDATE = 0x0, 0x8
 END_STREAM, PADDED = 0x1, 0x8
 STREAM_MASK = 0x7FFFFFFF
 LARGEST_WINDOW = 2**31 - 1
+FIRST_WINDOW = 65_535
+"""What HTTP/2 lets a peer send before it is told more."""
 
 _HEADER = struct.Struct(">IBI")
 _MESSAGE = struct.Struct(">BI")

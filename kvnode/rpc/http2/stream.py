@@ -38,6 +38,7 @@ class Stream:
 
     def __init__(self, connection: Connection, number: int, window: int) -> None:
         self._connection = connection
+        self._outlet = connection.outlet
         self._reader = MessageReader(MESSAGE_BYTES)
         self._unsent: deque[bytes] = deque()
         self._written = 0
@@ -71,19 +72,19 @@ class Stream:
         if self.finished:
             return
         framed = message_head(len(message)) + message
-        if self._unsent or not self._connection.write_whole(self, framed):
+        if self._unsent or not self._outlet.write_whole(self, framed):
             self._unsent.append(framed)
             if not self.write():
-                self._connection.wait(self)
+                self._outlet.wait(self)
 
     def write(self) -> bool:
         """Write what may be written of what waits; True if that is all of it."""
         while self._unsent:
             message = self._unsent[0]
-            if self._written == 0 and self._connection.write_whole(self, message):
+            if self._written == 0 and self._outlet.write_whole(self, message):
                 self._unsent.popleft()
                 continue
-            written = self._connection.write_part(self, memoryview(message)[self._written :])
+            written = self._outlet.write_part(self, memoryview(message)[self._written :])
             if not written:
                 return False
             self._written += written

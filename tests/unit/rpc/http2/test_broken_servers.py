@@ -234,7 +234,7 @@ async def test_a_call_on_a_connection_that_is_given_up_as_it_opens_ends(
         await over.wait()
 
     async with raw_server(never_read) as port, dialled(port) as connection:
-        await eventually(lambda: connection._window > 2**29)
+        await eventually(lambda: connection.outlet.window > 2**29)
         notes = Notes()
         call = connection.open(STREAM, (), notes)
         while connection._transport.get_write_buffer_size() <= 150_000:

@@ -65,7 +65,7 @@ async def test_too_many_calls_at_once_end_the_connection(
     monkeypatch: pytest.MonkeyPatch, service: Service
 ) -> None:
     """Who opens more than we have said we take is cut off, and each of its calls ends."""
-    monkeypatch.setattr(connections, "STREAMS_AT_ONCE", 10)
+    monkeypatch.setattr("kvnode.rpc.http2.state.STREAMS_AT_ONCE", 10)
     async with serving(service.routes()) as server, raw_client(server.port) as peer:
         peer.begin()  # and does not wait for our settings, as h2 would have to
         for _ in range(10):
