@@ -15,11 +15,11 @@ from kvnode.core.versions import Version
 
 
 class Timing(msgspec.Struct, frozen=True):
-    """Every delay of the protocol, in milliseconds. None of them is needed for correctness.
+    """Every delay of the protocol, in milliseconds, and who leads under load: correctness needs none of it.
 
     ``tombstone_ms``: for how long a deletion is remembered after all replicas hold it. ``follow_ms``: how
     long operations come by one worker before leadership follows them, if there are as many as
-    ``follow_operations`` in a quarter of it.
+    ``follow_operations`` in a quarter of it; ``gathers``: to the first worker, if they come by several.
     """
 
     heartbeat_ms: int = 200
@@ -33,6 +33,7 @@ class Timing(msgspec.Struct, frozen=True):
     tombstone_ms: int = 600_000
     follow_ms: int = 2000
     follow_operations: int = 10
+    gathers: bool = False
 
 
 class Bounds(msgspec.Struct, frozen=True):

@@ -4,6 +4,10 @@ An operation whose coordinator leads its key takes one exchange of messages, any
 spread by their hash: whoever brings most of the operations for some partitions brings them for all.
 So where one worker is asked nearly everything, leadership follows there, as CockroachDB's leases
 follow the workload; and it returns to the ring's order when that has ended.
+
+Where operations come by several workers, each leads its share, so that all processors are of use.
+Workers that share too few for that have leadership gather at the first: what costs there is messages,
+which are fewer and fuller with one leader.
 """
 
 from __future__ import annotations
@@ -17,11 +21,12 @@ LOOKS = 4
 
 
 class Entrance:
-    """The worker by which operations have come for some time. ``worker``: its number, 0 for none."""
+    """The worker to which leadership goes: by which operations come, or where it gathers; 0 for none."""
 
     def __init__(self, ctx: Context) -> None:
         self.worker = 0
         self._ctx = ctx
+        self._gathering = ctx.ring.workers[0] if ctx.timing.gathers else 0
         self._places = {worker: place for place, worker in enumerate(ctx.ring.workers)}
         self._came: Counter[int] = Counter()
         self._looked_ms = 0
@@ -59,4 +64,4 @@ class Entrance:
         if total < self._ctx.timing.follow_operations:
             return 0
         worker, count = self._came.most_common(1)[0]
-        return worker if count >= SHARE * total else 0
+        return worker if count >= SHARE * total else self._gathering

@@ -303,9 +303,13 @@ class SimCluster:
 
 
 def formed(
-    seed: int = 1, *, bounds: Bounds | None = None, protocol: tuple[int, int] = PROTOCOL
+    seed: int = 1,
+    *,
+    bounds: Bounds | None = None,
+    timing: Timing = FAST,
+    protocol: tuple[int, int] = PROTOCOL,
 ) -> SimCluster:
     """Return a cluster that has formed, with every partition led by its primary."""
-    cluster = SimCluster(seed, bounds=bounds, protocol=protocol)
+    cluster = SimCluster(seed, bounds=bounds, timing=timing, protocol=protocol)
     cluster.until(cluster.healthy)
     return cluster

@@ -6,6 +6,8 @@ from collections import Counter
 from functools import partial
 from hashlib import blake2b
 
+import msgspec
+
 from kvnode.core.operations import Kind, Operation, Status
 from kvnode.replication.host import PROTOCOL
 from tests.simulation.clients import Client, Keys
@@ -34,7 +36,7 @@ class Simulation:
             partitions=plan.partitions,
             replicas=plan.replicas,
             disks=Disks(plan.segment_bytes, plan.reserve_bytes, tidies=True),
-            timing=EAGER if plan.eager else FAST,
+            timing=msgspec.structs.replace(EAGER if plan.eager else FAST, gathers=plan.gathers),
             protocol=OLDER if plan.older else PROTOCOL,
         )
         self.calls: list[Call] = []

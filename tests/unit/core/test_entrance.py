@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from kvnode.core.context import Context
@@ -54,6 +55,18 @@ def test_follows_nobody_without_cause(ctx: Context, entrance: Entrance, shares: 
     assert entrance.worker == 0
 
 
+def test_gathers_if_it_is_to(ctx: Context) -> None:
+    """At the first worker, when operations come by several; at the one by which they come, if it is one."""
+    ctx.timing = msgspec.structs.replace(ctx.timing, gathers=True)
+    entrance = Entrance(ctx)
+    pass_by(ctx, entrance, {2: 50, 3: 50}, 2 * ctx.timing.follow_ms)
+    assert entrance.worker == 1
+    pass_by(ctx, entrance, {3: 100}, 2 * ctx.timing.follow_ms)
+    assert entrance.worker == 3
+    pass_by(ctx, entrance, {2: 4, 3: 4}, 2 * ctx.timing.stable_ms)
+    assert entrance.worker == 0
+
+
 def test_a_pause_is_nobodys_absence(ctx: Context, entrance: Entrance) -> None:
     """A process that stood still for long looks again before it forgets by whom operations came."""
     pass_by(ctx, entrance, {2: 100}, 2 * ctx.timing.follow_ms)
@@ -89,6 +102,24 @@ def test_leadership_follows_and_comes_home_and_nothing_fails() -> None:
     for _, call in zip(range(2 * FAST.stable_ms // PERIOD_MS), writers(cluster, entry), strict=False):
         calls.append(call)
         assert led_by(cluster, entry) == set(cluster.ring.held_by(entry))
+    cluster.until(cluster.at_home, 4 * FAST.stable_ms)
+    assert {call.status for call in calls} == {Status.OK}
+
+
+def test_leadership_gathers_under_load_from_all_sides_and_nothing_fails() -> None:
+    """The first worker leads all that it holds, whoever is asked, until nobody asks any more."""
+    cluster = formed(timing=msgspec.structs.replace(FAST, gathers=True))
+    first = 1
+    sides = zip(*(writers(cluster, worker) for worker in cluster.numbers), strict=True)
+    calls: list[Call] = []
+    for some in sides:
+        calls += some
+        if led_by(cluster, first) == set(cluster.ring.held_by(first)):
+            break
+        assert len(calls) * PERIOD_MS < 20 * FAST.follow_ms
+    for _, some in zip(range(FAST.stable_ms // PERIOD_MS), sides, strict=False):
+        calls += some
+        assert led_by(cluster, first) == set(cluster.ring.held_by(first))
     cluster.until(cluster.at_home, 4 * FAST.stable_ms)
     assert {call.status for call in calls} == {Status.OK}
 
