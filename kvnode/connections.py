@@ -9,7 +9,7 @@ that receive slowly; a few more are let in for the probes of whoever watches the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from time import monotonic
 from typing import Any, Final, Protocol, cast
@@ -145,7 +145,6 @@ class Connection(WebSocketProtocol):
         self._doing: tuple[Stage, int, bool] | None = None
         self._refused = False
         self._expired = False
-        self.request_handler = self._handle
 
     # --- asyncio's calls --------------------------------------------------------------------------
 
@@ -285,6 +284,15 @@ class Connection(WebSocketProtocol):
                 RequestTimeout("Request Timeout") if slow else ServiceUnavailable("Response Timeout")
             )
             self._task.cancel()
+
+    @property
+    def request_handler(self) -> Callable[[Request], Awaitable[None]]:
+        """What Sanic calls; not kept, for it would keep a closed connection until garbage is collected."""
+        return self._handle
+
+    @request_handler.setter
+    def request_handler(self, handler: object) -> None:
+        """Take what Sanic would call for a connection without a guard, and leave it."""
 
     async def _handle(self, request: Request) -> None:
         """Handle a request once the answer to the one before it has been read."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+from collections.abc import Iterator
 
 import pytest
 
@@ -70,6 +72,30 @@ async def test_slow_uploads_do_not_take_the_places_of_requests(servers: Servers)
     assert (await rest.put("/kv/b", b"1")).status == 200
     for _, writer in slow:
         writer.close()
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """Leave garbage where it is."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("uncollected")
+async def test_a_closed_connection_leaves_nothing_for_the_garbage_collector(rest: Rest) -> None:
+    """Its memory is free at once, however seldom garbage is collected."""
+
+    def connections_kept() -> int:
+        return sum(isinstance(thing, connections.Connection) for thing in gc.get_objects())
+
+    before = connections_kept()
+    reader, writer = await opened(rest, b"GET /kv/a HTTP/1.1\r\n\r\nGET /healthz HTTP/1.1\r\n\r\n")
+    await reader.readuntil(b"HTTP/1.1 200")
+    assert connections_kept() == before + 1
+    writer.close()
+    await eventually(lambda: connections_kept() == before)
 
 
 async def test_a_reader_that_never_reads_is_cut_off(rest: Rest, monkeypatch: pytest.MonkeyPatch) -> None:
