@@ -36,8 +36,11 @@ class Request(msgspec.Struct, eq=False):
 
     @property
     def wants_confirming(self) -> bool:
-        """Whether its answer may be one that holds only if its leader still leads."""
-        return self.operation.kind is not Kind.PUT or self.operation.condition is not None
+        """Whether its answer is likely to be one that holds only if its leader still leads.
+
+        A DELETE seldom finds nothing; its leader has that confirmed itself.
+        """
+        return self.operation.kind is Kind.GET or self.operation.condition is not None
 
     def begin_try(self) -> None:
         """Forget what the last try has brought."""

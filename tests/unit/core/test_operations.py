@@ -122,12 +122,12 @@ def test_operations_on_one_key_take_effect_in_their_order(cluster: SimCluster) -
     "operation",
     [
         Operation(Kind.GET, "key"),
-        Operation(Kind.DELETE, "key"),
         Operation(Kind.PUT, "key", b"1", Condition(present=True)),
+        Operation(Kind.DELETE, "key", condition=Condition(present=True)),
     ],
-    ids=["absent", "nothing to delete", "condition failed"],
+    ids=["absent", "nothing to replace", "nothing to delete"],
 )
-def test_whatever_writes_nothing_is_confirmed(cluster: SimCluster, operation: Operation) -> None:
+def test_what_may_write_nothing_is_confirmed(cluster: SimCluster, operation: Operation) -> None:
     """An answer that rests on what is stored is given only after another replica was asked for its promise.
 
     Through a replica that does not lead none is: it has its own.
@@ -155,6 +155,23 @@ def test_among_older_workers_the_leader_sees_to_its_confirmation(operation: Oper
     cluster.execute(leader, operation)
     rounds = [message for _, _, message in sent if isinstance(message, ConfirmBatch) and message.ballots]
     assert [ballot[0] for message in rounds for ballot in message.ballots] == [cluster.ring.partition("key")]
+
+
+def test_only_a_delete_that_finds_nothing_is_confirmed(cluster: SimCluster) -> None:
+    """Its leader begins a round; nobody is asked beside the leader, for most deletes find something."""
+    leader, outsider = cluster.leader("key"), cluster.outsider("key")
+    cluster.put(leader, "key", b"1")
+    for coordinator, status, expected in (
+        (outsider, Status.OK, []),
+        (outsider, Status.ABSENT, [cluster.ring.partition("key")]),
+        (leader, Status.ABSENT, [cluster.ring.partition("key")]),
+    ):
+        sent = cluster.network.watch()
+        assert cluster.delete(coordinator, "key").status is status
+        asks = [ask for _, _, message in sent if isinstance(message, ExecuteBatch) for ask in message.asks]
+        rounds = [message for _, _, message in sent if isinstance(message, ConfirmBatch)]
+        assert not asks
+        assert [ballot[0] for message in rounds for ballot in message.ballots] == expected
 
 
 def test_a_local_read_asks_nobody(cluster: SimCluster) -> None:
