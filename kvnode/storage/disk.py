@@ -16,6 +16,9 @@ from typing import Protocol
 from kvnode.errors import LockedError, StorageError
 
 LOCK_NAME = "lock"
+_ADVICE_BYTES = 128 * 1024
+"""Linux reads no more ahead at once than its device takes in one request."""
+
 _FILE_MODE = 0o600
 _FOLDER_MODE = 0o700
 
@@ -41,6 +44,9 @@ class File(Protocol):
 
     def truncate(self, size: int) -> None:
         """Cut the file to ``size`` bytes."""
+
+    def prefetch(self) -> None:
+        """Have the whole file read into memory, where there is any; nobody waits for it."""
 
     def close(self) -> None:
         """Give the file back. What was not synced stays undecided."""
@@ -127,6 +133,12 @@ class PosixFile:
     def truncate(self, size: int) -> None:
         """Cut the file to ``size`` bytes."""
         os.ftruncate(self._descriptor, size)
+
+    def prefetch(self) -> None:
+        """Have the whole file read into memory, where there is any; nobody waits for it."""
+        with contextlib.suppress(OSError):
+            for offset in range(0, self.size(), _ADVICE_BYTES):
+                os.posix_fadvise(self._descriptor, offset, _ADVICE_BYTES, os.POSIX_FADV_WILLNEED)
 
     def close(self) -> None:
         """Give the descriptor back."""

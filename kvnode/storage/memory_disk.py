@@ -74,6 +74,10 @@ class MemoryFile:
         del self._node.data[size:]
         self._node.synced = min(self._node.synced, size)
 
+    def prefetch(self) -> None:
+        """Do nothing: it is in memory."""
+        self._begin("prefetch")
+
     def close(self) -> None:
         """Forget the handle."""
 

@@ -24,6 +24,7 @@ from kvnode.storage.scrub import Scrub
 from kvnode.storage.segment import Segment
 from kvnode.storage.space import is_no_space
 from kvnode.storage.upkeep import Upkeep
+from kvnode.storage.warming import read_ahead, spare_bytes
 
 RATE_BYTES_S = 8 << 20
 """How fast merges and hint files read the log as long as they keep up."""
@@ -171,6 +172,7 @@ class Tidier:
     def _run(self) -> None:
         """Step until closed; whatever goes wrong ends the process, as for the writer."""
         try:
+            read_ahead(self._log, spare_bytes(), lambda: self._closing)
             while not self._closing:
                 began_s = thread_time()
                 cost = self.step()
