@@ -19,7 +19,8 @@ class Timing(msgspec.Struct, frozen=True):
 
     ``tombstone_ms``: for how long a deletion is remembered after all replicas hold it. ``follow_ms``: how
     long operations come by one worker before leadership follows them, if there are as many as
-    ``follow_operations`` in a quarter of it; ``gathers``: to the first worker, if they come by several.
+    ``follow_operations`` in a quarter of it; to the first worker, if ``gather_operations`` come by several
+    (0: never).
     """
 
     heartbeat_ms: int = 200
@@ -33,7 +34,7 @@ class Timing(msgspec.Struct, frozen=True):
     tombstone_ms: int = 600_000
     follow_ms: int = 2000
     follow_operations: int = 10
-    gathers: bool = False
+    gather_operations: int = 0
 
 
 class Bounds(msgspec.Struct, frozen=True):

@@ -6,8 +6,8 @@ So where one worker is asked nearly everything, leadership follows there, as Coc
 follow the workload; and it returns to the ring's order when that has ended.
 
 Where operations come by several workers, each leads its share, so that all processors are of use.
-Workers that share too few for that have leadership gather at the first: what costs there is messages,
-which are fewer and fuller with one leader.
+Workers that share too few for that have leadership gather at the first, when they have much to do: what
+costs there is messages, which are fewer and fuller with one leader.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ class Entrance:
     def __init__(self, ctx: Context) -> None:
         self.worker = 0
         self._ctx = ctx
-        self._gathering = ctx.ring.workers[0] if ctx.timing.gathers else 0
         self._places = {worker: place for place, worker in enumerate(ctx.ring.workers)}
         self._came: Counter[int] = Counter()
         self._looked_ms = 0
@@ -64,4 +63,6 @@ class Entrance:
         if total < self._ctx.timing.follow_operations:
             return 0
         worker, count = self._came.most_common(1)[0]
-        return worker if count >= SHARE * total else self._gathering
+        if count >= SHARE * total:
+            return worker
+        return self._ctx.ring.workers[0] if 0 < self._ctx.timing.gather_operations <= total else 0

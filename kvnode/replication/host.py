@@ -27,7 +27,7 @@ from kvnode.errors import MismatchError, PeerError
 from kvnode.logs import LogBuffer, get_logger
 from kvnode.metrics import OPERATIONS
 from kvnode.replication.gauges import Gauges
-from kvnode.replication.processors import crowded
+from kvnode.replication.processors import gather_operations
 from kvnode.replication.reports import Reporter
 from kvnode.replication.transport import Transport
 from kvnode.storage.store import Store
@@ -87,7 +87,7 @@ class WorkerHost:
                 heartbeat_ms=detector.heartbeat_ms,
                 suspect_ms=detector.suspect_ms,
                 stable_ms=detector.stable_ms,
-                gathers=crowded(config.cluster),
+                gather_operations=gather_operations(config.cluster),
             ),
             bounds=Bounds(latent_records=limits.latent_records, latent_bytes=limits.latent_bytes),
         )

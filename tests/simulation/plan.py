@@ -43,7 +43,7 @@ class Plan:
 
     ``weights`` tells how often each of its faults comes, ``survives`` what a crash leaves of unsynced
     writes: "nothing", "part" or "all". ``older``: the workers speak an older protocol.
-    ``eager``: leadership follows every operation. ``gathers``: it goes to the first worker else.
+    ``eager``: leadership follows every operation; ``gather_operations``: so many send it to the first.
     """
 
     seed: int
@@ -72,7 +72,7 @@ class Plan:
     reads_early: bool
     older: bool
     eager: bool
-    gathers: bool
+    gather_operations: int
 
 
 def draw(seed: int) -> Plan:
@@ -109,7 +109,7 @@ def draw(seed: int) -> Plan:
         reads_early=random.random() < 0.4,
         older=random.random() < 0.2,
         eager=random.random() < 0.4,
-        gathers=random.random() < 0.4,
+        gather_operations=random.choice((0, 0, 3)),
     )
 
 

@@ -30,13 +30,14 @@ class Simulation:
     def __init__(self, seed: int) -> None:
         self.plan: Plan = draw(seed)
         plan = self.plan
+        timing = EAGER if plan.eager else FAST
         self.cluster = SimCluster(
             seed,
             workers=plan.workers,
             partitions=plan.partitions,
             replicas=plan.replicas,
             disks=Disks(plan.segment_bytes, plan.reserve_bytes, tidies=True),
-            timing=msgspec.structs.replace(EAGER if plan.eager else FAST, gathers=plan.gathers),
+            timing=msgspec.structs.replace(timing, gather_operations=plan.gather_operations),
             protocol=OLDER if plan.older else PROTOCOL,
         )
         self.calls: list[Call] = []

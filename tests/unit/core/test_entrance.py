@@ -56,9 +56,11 @@ def test_follows_nobody_without_cause(ctx: Context, entrance: Entrance, shares: 
 
 
 def test_gathers_if_it_is_to(ctx: Context) -> None:
-    """At the first worker, when operations come by several; at the one by which they come, if it is one."""
-    ctx.timing = msgspec.structs.replace(ctx.timing, gathers=True)
+    """At the first worker, when many operations come by several; else by whom most of them come."""
+    ctx.timing = msgspec.structs.replace(ctx.timing, gather_operations=100)
     entrance = Entrance(ctx)
+    pass_by(ctx, entrance, {2: 50, 3: 49}, 2 * ctx.timing.follow_ms)
+    assert entrance.worker == 0
     pass_by(ctx, entrance, {2: 50, 3: 50}, 2 * ctx.timing.follow_ms)
     assert entrance.worker == 1
     pass_by(ctx, entrance, {3: 100}, 2 * ctx.timing.follow_ms)
@@ -108,7 +110,7 @@ def test_leadership_follows_and_comes_home_and_nothing_fails() -> None:
 
 def test_leadership_gathers_under_load_from_all_sides_and_nothing_fails() -> None:
     """The first worker leads all that it holds, whoever is asked, until nobody asks any more."""
-    cluster = formed(timing=msgspec.structs.replace(FAST, gathers=True))
+    cluster = formed(timing=msgspec.structs.replace(FAST, gather_operations=FAST.follow_operations))
     first = 1
     sides = zip(*(writers(cluster, worker) for worker in cluster.numbers), strict=True)
     calls: list[Call] = []

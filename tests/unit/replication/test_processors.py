@@ -1,4 +1,4 @@
-"""Workers are crowded where they all share a machine, and outnumber its processors."""
+"""Leadership gathers where all workers share a machine, and outnumber its processors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import pytest
 
 from kvnode.config import ClusterConfig, ControllerEntry, WorkerEntry
-from kvnode.replication.processors import crowded
+from kvnode.replication.processors import MANY, gather_operations
 
 
 def cluster_at(*addresses: str) -> ClusterConfig:
@@ -30,9 +30,9 @@ def cluster_at(*addresses: str) -> ClusterConfig:
     ],
     ids=["crowded", "by IPv6", "enough processors", "two machines", "alone"],
 )
-def test_crowded(
+def test_where_leadership_gathers(
     monkeypatch: pytest.MonkeyPatch, addresses: tuple[str, ...], processors: int, *, expected: bool
 ) -> None:
     """Only what this process may use counts as a processor."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(processors)))
-    assert crowded(cluster_at(*addresses)) is expected
+    assert gather_operations(cluster_at(*addresses)) == (MANY if expected else 0)
