@@ -17,8 +17,6 @@ from random import random
 from time import perf_counter
 from typing import Final
 
-import msgspec
-
 from kvnode.api import problems
 from kvnode.api.answers import Answer
 from kvnode.api.audit import Audit
@@ -58,14 +56,19 @@ _NO_CACHE: Final = b"cache-control: no-cache\r\n"
 _log = get_logger()
 
 
-class _Asked(msgspec.Struct, gc=False):
+class _Asked:
     """A request under way."""
 
-    operation: Operation
-    size: int
-    started_s: float
-    request_id: str
-    reply: Reply
+    __slots__ = ("operation", "reply", "request_id", "size", "started_s")
+
+    def __init__(
+        self, operation: Operation, size: int, started_s: float, request_id: str, reply: Reply
+    ) -> None:
+        self.operation = operation
+        self.size = size
+        self.started_s = started_s
+        self.request_id = request_id
+        self.reply = reply
 
 
 class Express:

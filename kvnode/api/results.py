@@ -15,12 +15,15 @@ _LOCAL = b',"consistency":"local"'
 _text = msgspec.json.Encoder().encode
 
 
-class Result(msgspec.Struct, frozen=True, gc=False):
+class Result:
     """An answer that is no problem; ``version``: of the record that it is about."""
 
-    status: int
-    body: bytes
-    version: Version | None = None
+    __slots__ = ("body", "status", "version")
+
+    def __init__(self, status: int, body: bytes, version: Version | None = None) -> None:
+        self.status = status
+        self.body = body
+        self.version = version
 
 
 def result_of(operation: Operation, outcome: Outcome, worker: int, partition: int) -> Result | None:

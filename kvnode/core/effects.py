@@ -3,50 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
-
-import msgspec
+from typing import NamedTuple, Protocol
 
 from kvnode.core.messages import Reply, Request
 from kvnode.core.operations import Outcome
 
 
-class Send(msgspec.Struct, frozen=True, gc=False):
+class Send:
     """Send a request over the link to a peer that is up now; drop it if none is."""
 
-    to: int
-    request: Request
+    __slots__ = ("request", "to")
+
+    def __init__(self, to: int, request: Request) -> None:
+        self.to = to
+        self.request = request
 
 
-class Respond(msgspec.Struct, frozen=True, gc=False):
+class Respond:
     """Answer a peer's request; ``token`` came with it. Unless ``last``, more answers will follow."""
 
-    token: int
-    reply: Reply
-    last: bool = True
+    __slots__ = ("last", "reply", "token")
+
+    def __init__(self, token: int, reply: Reply, *, last: bool = True) -> None:
+        self.token = token
+        self.reply = reply
+        self.last = last
 
 
-class Answer(msgspec.Struct, frozen=True, gc=False):
+class Answer:
     """Answer a client's operation; ``token`` came with it."""
 
-    token: int
-    outcome: Outcome
+    __slots__ = ("outcome", "token")
+
+    def __init__(self, token: int, outcome: Outcome) -> None:
+        self.token = token
+        self.outcome = outcome
 
 
-class CloseLink(msgspec.Struct, frozen=True, gc=False):
+class CloseLink:
     """Close the link to a peer and greet it anew: what was agreed in its handshake has changed."""
 
-    worker: int
-    reason: str
+    __slots__ = ("reason", "worker")
+
+    def __init__(self, worker: int, reason: str) -> None:
+        self.worker = worker
+        self.reason = reason
 
 
-class Proceed(msgspec.Struct, frozen=True, gc=False):
+class Proceed:
     """Make a call, as an input of its own, once what was asked for before it is on its way."""
 
-    call: Callable[[], None]
+    __slots__ = ("call",)
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self.call = call
 
 
-class Note(msgspec.Struct, frozen=True):
+class Note(NamedTuple):
     """Something an operator may want to know: an event name and its fields, for the log."""
 
     event: str
@@ -70,7 +83,7 @@ class Outbox:
 
     def respond(self, token: int, reply: Reply, *, last: bool = True) -> None:
         """Ask for a reply to be given."""
-        self._effects.append(Respond(token, reply, last))
+        self._effects.append(Respond(token, reply, last=last))
 
     def answer(self, token: int, outcome: Outcome) -> None:
         """Ask for a client to be answered."""

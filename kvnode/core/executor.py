@@ -98,7 +98,7 @@ class Executor:
             return
         margin = min(LEADER_MARGIN_MS, attempt.deadline_ms // 4)
         deadline_ms = self._ctx.now_ms + attempt.deadline_ms - margin
-        pending = Pending(operation, self, number, deadline_ms, attempt.vouched)
+        pending = Pending(operation, self, number, deadline_ms, vouched=attempt.vouched)
         leader = self._leaders.leader_of(partition)
         if attempt.relay and leader not in (0, self._ctx.worker) and self._takes(leader):
             self._coordinator.relay(pending, leader)

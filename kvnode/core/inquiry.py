@@ -8,6 +8,7 @@ whole majority it is committed; else it has to be accepted again before anybody 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import msgspec
 
@@ -31,7 +32,7 @@ DELETED = Deleted()
 Again = Record | Deleted | None
 
 
-class Asking(msgspec.Struct, frozen=True):
+class Asking(NamedTuple):
     """What inquiries under one ballot share. ``overtaken`` is told of a higher one."""
 
     ctx: Context

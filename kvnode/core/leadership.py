@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import msgspec
 
@@ -32,7 +33,7 @@ from kvnode.core.versions import Ballot, Version
 from kvnode.errors import DamageError
 
 
-class Parts(msgspec.Struct, frozen=True):
+class Parts(NamedTuple):
     """The machines that a leadership works with."""
 
     calls: Calls

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from kvnode.core.effects import Sink
 from kvnode.core.operations import Kind, Operation, Outcome, Status
 
 
-class Pending(msgspec.Struct, frozen=True):
+class Pending:
     """One operation, who is told its outcome, and until when (on the context's clock).
 
     ``vouched``: whoever is told has another replica's word, so that what wants confirming is told at once,
     with the leader's ballot.
     """
 
-    operation: Operation
-    sink: Sink
-    token: int
-    deadline_ms: int
-    vouched: bool = False
+    __slots__ = ("deadline_ms", "operation", "sink", "token", "vouched")
+
+    def __init__(
+        self, operation: Operation, sink: Sink, token: int, deadline_ms: int, *, vouched: bool = False
+    ) -> None:
+        self.operation = operation
+        self.sink = sink
+        self.token = token
+        self.deadline_ms = deadline_ms
+        self.vouched = vouched
 
     def answer(self, outcome: Outcome) -> None:
         """Tell the outcome; whoever holds a Pending calls this exactly once."""

@@ -2,37 +2,58 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from kvnode.core.effects import Sink
 from kvnode.core.operations import Kind, Operation, Outcome, Status
 from kvnode.core.versions import Ballot
 
 
-class Request(msgspec.Struct, eq=False):
+class Request:
     """One operation being coordinated, and the try that is under way.
 
     ``witness``: a replica that is asked what it has promised, to confirm what the leader finds (0:
     the leader sees to that itself); ``promise``: its answer. ``found``: the leader's answer, not confirmed.
     """
 
-    operation: Operation
-    partition: int
-    deadline_ms: int
-    sink: Sink
-    token: int
-    number: int = 0
-    tries: int = 0
-    target: int = 0
-    hint: int = 0
-    witness: int = 0
-    promise: Ballot | None = None
-    found: Outcome | None = None
-    found_ms: int = 0
-    alone: bool = False
-    relayed: bool = False
-    sent: bool = False
-    done: bool = False
+    __slots__ = (
+        "alone",
+        "deadline_ms",
+        "done",
+        "found",
+        "found_ms",
+        "hint",
+        "number",
+        "operation",
+        "partition",
+        "promise",
+        "relayed",
+        "sent",
+        "sink",
+        "target",
+        "token",
+        "tries",
+        "witness",
+    )
+
+    def __init__(
+        self, operation: Operation, partition: int, deadline_ms: int, sink: Sink, token: int
+    ) -> None:
+        self.operation = operation
+        self.partition = partition
+        self.deadline_ms = deadline_ms
+        self.sink = sink
+        self.token = token
+        self.number = 0
+        self.tries = 0
+        self.target = 0
+        self.hint = 0
+        self.witness = 0
+        self.promise: Ballot | None = None
+        self.found: Outcome | None = None
+        self.found_ms = 0
+        self.alone = False
+        self.relayed = False
+        self.sent = False
+        self.done = False
 
     @property
     def wants_confirming(self) -> bool:

@@ -14,9 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from hashlib import blake2b
 from math import ceil, isfinite
-from typing import final
-
-import msgspec
+from typing import NamedTuple, final
 
 from kvnode.core.hash_tree import key_hash
 
@@ -24,7 +22,7 @@ RING_BITS = 64
 MAX_PARTITIONS = 65536
 
 
-class Member(msgspec.Struct, frozen=True):
+class Member(NamedTuple):
     """A worker as the ring sees it: its number, its placement labels and its weight (above 0)."""
 
     worker: int
@@ -33,7 +31,7 @@ class Member(msgspec.Struct, frozen=True):
     weight: float = 1.0
 
 
-class Place(msgspec.Struct, frozen=True):
+class Place(NamedTuple):
     """Where a key lives: its replicas (primary first) and its partition's leader now (0: unknown)."""
 
     partition: int

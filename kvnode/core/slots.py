@@ -4,35 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import msgspec
-
 from kvnode.core.inquiry import Inquiry
 from kvnode.core.pending import Pending
 from kvnode.core.records import Record
 
 
-class Repair(msgspec.Struct, frozen=True, gc=False):
+class Repair:
     """Bring one follower's copy of a key up to the committed record."""
 
-    follower: int
+    __slots__ = ("follower",)
+
+    def __init__(self, follower: int) -> None:
+        self.follower = follower
 
 
-class Settle(msgspec.Struct, frozen=True):
+class Settle:
     """Only settle the key; ``done`` is told when it is."""
 
-    done: Callable[[], None]
+    __slots__ = ("done",)
+
+    def __init__(self, done: Callable[[], None]) -> None:
+        self.done = done
 
 
 Task = Pending | Repair | Settle
 
 
-class Flight(msgspec.Struct, eq=False):
+class Flight:
     """A record being accepted: written locally and sent to the others; committed at a majority."""
 
-    record: Record
-    pending: Pending | None
-    began_ms: int
-    acks: set[int] = set()
+    __slots__ = ("acks", "began_ms", "pending", "record")
+
+    def __init__(self, record: Record, pending: Pending | None, began_ms: int) -> None:
+        self.record = record
+        self.pending = pending
+        self.began_ms = began_ms
+        self.acks: set[int] = set()
 
     def late(self, now_ms: int, patience_ms: int) -> bool:
         """Whether its client, or without one ``patience_ms``, waits no more."""
@@ -41,12 +48,15 @@ class Flight(msgspec.Struct, eq=False):
         return now_ms - self.began_ms >= patience_ms
 
 
-class Slot(msgspec.Struct, eq=False):
+class Slot:
     """One key: its queue, and the flight or the inquiry that holds it up."""
 
-    queue: list[Task] = []
-    flight: Flight | None = None
-    inquiry: Inquiry | None = None
+    __slots__ = ("flight", "inquiry", "queue")
+
+    def __init__(self) -> None:
+        self.queue: list[Task] = []
+        self.flight: Flight | None = None
+        self.inquiry: Inquiry | None = None
 
     @property
     def free(self) -> bool:

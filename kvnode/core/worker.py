@@ -13,7 +13,7 @@ from typing import Protocol
 from kvnode.core.anti_entropy import AntiEntropy
 from kvnode.core.calls import Calls
 from kvnode.core.confirmations import Confirmations
-from kvnode.core.context import Bounds, Context, Timing
+from kvnode.core.context import Context
 from kvnode.core.coordinator import Coordinator
 from kvnode.core.copies import Copies
 from kvnode.core.effects import Effect
@@ -50,6 +50,7 @@ from kvnode.core.readiness import Readiness
 from kvnode.core.rebuild import Rebuild
 from kvnode.core.replica import Replica
 from kvnode.core.ring import Ring
+from kvnode.core.settings import Bounds, Timing
 from kvnode.errors import NoSpaceError
 
 HOUSEKEEPING_MS = 50

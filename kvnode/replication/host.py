@@ -16,11 +16,11 @@ from collections.abc import Callable
 from time import monotonic
 
 from kvnode.config import WorkerConfig
-from kvnode.core.context import Bounds, Timing
 from kvnode.core.effects import Answer, CloseLink, Effect, Note, Proceed, Respond, Send
 from kvnode.core.messages import AcceptBatch, ExecuteBatch, Hello, Reply, Request
 from kvnode.core.operations import Kind, Operation, Outcome, Status
 from kvnode.core.ring import Place
+from kvnode.core.settings import Bounds, Timing
 from kvnode.core.status import KeyPage, Report, WorkerStatus
 from kvnode.core.worker import HOUSEKEEPING_MS, WorkerMachine
 from kvnode.errors import MismatchError, PeerError

@@ -68,7 +68,7 @@ class Committer:
         self._writing_lsn = 0
         self._waiting = False
         self._closing = False
-        self._thread: Thread | None = None
+        self._writer: Thread | None = None
 
     def enqueue(self, segment: Segment, line: bytes) -> int:
         """Queue a line at a segment's end; return its offset. The caller holds the lock."""
@@ -123,17 +123,17 @@ class Committer:
 
     def start(self) -> None:
         """Start the writer thread."""
-        self._thread = Thread(target=self._run, name="log-writer", daemon=True)
-        self._thread.start()
+        self._writer = Thread(target=self._run, name="log-writer", daemon=True)
+        self._writer.start()
 
     def close(self) -> None:
         """Write what is queued and end the writer thread."""
         with self._lock:
             self._closing = True
             self._wakeup.notify_all()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        if self._writer is not None:
+            self._writer.join()
+            self._writer = None
         while self.step():
             pass
 

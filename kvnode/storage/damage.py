@@ -15,16 +15,8 @@ import structlog
 from kvnode import metrics
 from kvnode.errors import DamageError, StorageError
 from kvnode.storage.disk import File
-from kvnode.storage.lines import (
-    FloorLine,
-    HeaderLine,
-    KeyLine,
-    Line,
-    LineError,
-    PromiseLine,
-    UnknownLineError,
-    VotingLine,
-)
+from kvnode.storage.line_kinds import FloorLine, HeaderLine, KeyLine, Line, PromiseLine, VotingLine
+from kvnode.storage.lines import LineError, UnknownLineError
 from kvnode.storage.segment import survey
 
 REPORTED_LINES = 20

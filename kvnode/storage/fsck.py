@@ -15,7 +15,8 @@ from kvnode.storage.findings import FolderReport, Severity
 from kvnode.storage.hints import HintState, hint_state
 from kvnode.storage.identity import IDENTITY_NAME, read_identity
 from kvnode.storage.line_check import LineCheck
-from kvnode.storage.lines import HeaderLine, LineError, UnknownLineError, decode
+from kvnode.storage.line_kinds import HeaderLine
+from kvnode.storage.lines import LineError, UnknownLineError, decode
 from kvnode.storage.segment import (
     DAMAGED,
     TEMPORARY,

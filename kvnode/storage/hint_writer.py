@@ -9,7 +9,8 @@ from zlib import crc32
 from kvnode.core.hash_tree import BUCKETS, bucket_of
 from kvnode.storage.disk import Disk, File
 from kvnode.storage.keydir import columns, digest_of
-from kvnode.storage.lines import HintBlockLine, HintEndLine, HintLine, encode_struct
+from kvnode.storage.line_kinds import HintBlockLine, HintEndLine, HintLine
+from kvnode.storage.lines import encode_struct
 from kvnode.storage.segment import TEMPORARY, hint_name
 
 HINT_FORMAT = 3

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from kvnode.errors import DamageError
 from kvnode.storage.hint_writer import HintWriter
 from kvnode.storage.keydir import Keydir, place_of
-from kvnode.storage.lines import HeaderLine, KeyLine, TombstoneLine
+from kvnode.storage.line_kinds import HeaderLine, KeyLine, TombstoneLine
 from kvnode.storage.living import STEP_BYTES, remembered
 from kvnode.storage.log import Log
 from kvnode.storage.placed import pack_line

@@ -20,7 +20,8 @@ from kvnode.errors import DamageError, StorageError
 from kvnode.storage.disk import Disk, File
 from kvnode.storage.hint_writer import HINT_FORMAT
 from kvnode.storage.keydir import from_columns
-from kvnode.storage.lines import HintBlockLine, HintEndLine, HintLine, LineError, StateLine, decode
+from kvnode.storage.line_kinds import HintBlockLine, HintEndLine, HintLine, StateLine
+from kvnode.storage.lines import LineError, decode
 from kvnode.storage.segment import hint_name, segment_name, split_lines
 
 HintedLine = HintBlockLine | StateLine

@@ -6,18 +6,8 @@ from kvnode.core.versions import NO_VERSION, Ballot, Version
 from kvnode.storage.damage import flaw_of
 from kvnode.storage.disk import File
 from kvnode.storage.findings import Counts, FolderReport, Severity
-from kvnode.storage.lines import (
-    MAX_KEY_BYTES,
-    MAX_LINE_BYTES,
-    HeaderLine,
-    KeyLine,
-    Line,
-    LineError,
-    PromiseLine,
-    StateLine,
-    UnknownLineError,
-    ValueLine,
-)
+from kvnode.storage.line_kinds import HeaderLine, KeyLine, Line, PromiseLine, StateLine, ValueLine
+from kvnode.storage.lines import MAX_KEY_BYTES, MAX_LINE_BYTES, LineError, UnknownLineError
 from kvnode.storage.opening import goes_on, is_whole
 from kvnode.storage.segment import survey
 

@@ -13,7 +13,8 @@ from kvnode.errors import DamageError
 from kvnode.storage.disk import Disk
 from kvnode.storage.hints import HintedLine, packed_of, read_hint
 from kvnode.storage.keydir import Keydir, is_tombstone, place_of, unpack
-from kvnode.storage.lines import HintBlockLine, LineError, verify
+from kvnode.storage.line_kinds import HintBlockLine
+from kvnode.storage.lines import LineError, verify
 from kvnode.storage.segment import Segment
 
 STEP_BYTES = 1 << 14

@@ -27,7 +27,7 @@ from kvnode.storage.disk import File
 from kvnode.storage.hint_writer import HintWriter, create_temporary
 from kvnode.storage.hints import packed_of, read_hint
 from kvnode.storage.keydir import Keydir, is_tombstone, moved, place_of
-from kvnode.storage.lines import HintBlockLine, KeyLine, Line, TombstoneLine
+from kvnode.storage.line_kinds import HintBlockLine, KeyLine, Line, TombstoneLine
 from kvnode.storage.living import STEP_BYTES, Living, living, read_living
 from kvnode.storage.log import Log
 from kvnode.storage.placed import pack_line

@@ -18,7 +18,8 @@ from kvnode.core.identity import Identity
 from kvnode.errors import DamageError, StorageError
 from kvnode.storage.damage import Damage, sound_lines
 from kvnode.storage.disk import Disk, File
-from kvnode.storage.lines import HeaderLine, LineError, UnknownLineError, check, decode
+from kvnode.storage.line_kinds import HeaderLine
+from kvnode.storage.lines import LineError, UnknownLineError, check, decode
 from kvnode.storage.segment import (
     DAMAGED,
     TEMPORARY,

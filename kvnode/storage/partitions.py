@@ -4,14 +4,8 @@ from __future__ import annotations
 
 from kvnode.core.versions import NO_BALLOT, NO_VERSION, Version
 from kvnode.errors import StorageError
-from kvnode.storage.lines import (
-    FloorLine,
-    PromiseLine,
-    StateLine,
-    encode_floor,
-    encode_promise,
-    encode_voting,
-)
+from kvnode.storage.line_kinds import FloorLine, PromiseLine, StateLine
+from kvnode.storage.lines import encode_floor, encode_promise, encode_voting
 
 
 class PartitionStates:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from kvnode.core.hash_tree import entry_hash
 from kvnode.core.records import Entry
 from kvnode.storage.keydir import pack
-from kvnode.storage.lines import KeyLine, TombstoneLine
+from kvnode.storage.line_kinds import KeyLine, TombstoneLine
 
 
 def pack_line(line: KeyLine, segment: int, offset: int, length: int, worker: int) -> bytes:

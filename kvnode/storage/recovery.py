@@ -20,7 +20,7 @@ from kvnode.storage.damage import STATE_LINES, Damage, report, sound_lines
 from kvnode.storage.disk import Disk
 from kvnode.storage.hints import packed_of, read_hint
 from kvnode.storage.keydir import Keydir, digest_of, place_of, unpack
-from kvnode.storage.lines import HintBlockLine, KeyLine, StateLine, VotingLine
+from kvnode.storage.line_kinds import HintBlockLine, KeyLine, StateLine, VotingLine
 from kvnode.storage.opening import Opened, mend_tail, open_segments, sweep
 from kvnode.storage.partitions import PartitionStates
 from kvnode.storage.placed import pack_line

@@ -27,7 +27,8 @@ from kvnode.storage.damage import Damage, report, sound_lines
 from kvnode.storage.hint_writer import HintWriter
 from kvnode.storage.hints import packed_of, read_hint
 from kvnode.storage.keydir import Keydir, digest_of, place_of, unpack
-from kvnode.storage.lines import HintBlockLine, KeyLine, Line, decode, encode_record
+from kvnode.storage.line_kinds import HintBlockLine, KeyLine, Line
+from kvnode.storage.lines import decode, encode_record
 from kvnode.storage.living import STEP_BYTES
 from kvnode.storage.log import Log
 from kvnode.storage.merge import Merge

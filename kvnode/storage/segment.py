@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from kvnode.core.identity import Identity
 from kvnode.errors import DamageError, StorageError
 from kvnode.storage.disk import File
-from kvnode.storage.lines import FORMAT, MAX_LINE_BYTES, HeaderLine, Line, LineError, decode, encode_struct
+from kvnode.storage.line_kinds import HeaderLine, Line
+from kvnode.storage.lines import FORMAT, MAX_LINE_BYTES, LineError, decode, encode_struct
 
 TEMPORARY = ".tmp"
 DAMAGED = ".damaged"

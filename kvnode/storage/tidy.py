@@ -74,7 +74,7 @@ class Tidier:
         self._not_before = 0.0
         self._wake = Event()
         self._closing = False
-        self._thread: Thread | None = None
+        self._running: Thread | None = None
         log.on_sealed = self._wake.set
 
     def step(self) -> int | None:
@@ -108,16 +108,16 @@ class Tidier:
 
     def start(self) -> None:
         """Start the background thread."""
-        self._thread = Thread(target=self._run, name="log-tidier", daemon=True)
-        self._thread.start()
+        self._running = Thread(target=self._run, name="log-tidier", daemon=True)
+        self._running.start()
 
     def close(self) -> None:
         """End the background thread; what it was doing is left for the next start to sweep."""
         self._closing = True
         self._wake.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        if self._running is not None:
+            self._running.join()
+            self._running = None
         self._work = None
 
     def _next(self) -> Iterator[int] | None:

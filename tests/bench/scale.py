@@ -19,9 +19,9 @@ from rich.table import Table
 
 from kvnode.config import ClusterConfig, ControllerEntry, WorkerEntry
 from kvnode.controller.view import ClusterView
-from kvnode.core.context import Timing
 from kvnode.core.messages import ConfirmBatch, ConfirmReply, Hello
 from kvnode.core.ring import Member, Ring
+from kvnode.core.settings import Timing
 from kvnode.core.status import PeerStatus, Report, WorkerStatus
 from kvnode.rpc.methods import CONFIRM, REPORT
 

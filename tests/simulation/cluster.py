@@ -12,11 +12,11 @@ from random import Random
 
 import msgspec
 
-from kvnode.core.context import Bounds, Timing
 from kvnode.core.operations import Condition, Kind, Operation, Outcome, Status
 from kvnode.core.records import Record
 from kvnode.core.replica import load
 from kvnode.core.ring import Member, Ring
+from kvnode.core.settings import Bounds, Timing
 from kvnode.replication.host import PROTOCOL
 from tests.simulation.events import Events
 from tests.simulation.invariants import Invariants

@@ -7,6 +7,7 @@ import contextlib
 import errno
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
 import grpc
@@ -243,7 +244,8 @@ class Http2Server:
         except OSError as error:
             reason = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be bound: {error.strerror}"
             raise PeerError(f"the gRPC address {self._bind} {reason}") from error
-        self.port = self._server.sockets[0].getsockname()[1]
+        server: Any = self._server  # uvloop's has a list of sockets, where typeshed names a tuple
+        self.port = server.sockets[0].getsockname()[1]
         self._sweep()
 
     async def stop(self, grace_s: float) -> None:

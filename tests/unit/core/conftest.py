@@ -6,9 +6,10 @@ from typing import cast
 
 import pytest
 
-from kvnode.core.context import Bounds, Context, Timing
+from kvnode.core.context import Context
 from kvnode.core.journal import Journal
 from kvnode.core.peers import Peers
+from kvnode.core.settings import Bounds, Timing
 from tests.unit.core.building import RING, FakeJournal, greeting
 
 

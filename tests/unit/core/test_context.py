@@ -6,9 +6,10 @@ from typing import cast
 
 import pytest
 
-from kvnode.core.context import Bounds, Context, Timing
+from kvnode.core.context import Context
 from kvnode.core.journal import Journal
 from kvnode.core.ring import Member, Ring
+from kvnode.core.settings import Bounds, Timing
 from tests.unit.core.building import FakeJournal
 
 MEMBERS = [Member(number, f"host-{number}") for number in (1, 2, 5, 9)]

@@ -6,9 +6,9 @@ from collections import Counter
 
 import pytest
 
-from kvnode.core.context import Bounds
 from kvnode.core.messages import Attempt, ConfirmBatch, ExecuteBatch, ExecuteReply, HandOver, Reply
 from kvnode.core.operations import Kind, Operation, Status
+from kvnode.core.settings import Bounds
 from tests.simulation.cluster import SimCluster, formed
 
 

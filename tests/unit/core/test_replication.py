@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from kvnode.core.context import Bounds
 from kvnode.core.operations import Kind, Operation, Status
 from kvnode.core.records import Record
+from kvnode.core.settings import Bounds
 from kvnode.core.versions import Ballot, Version
 from tests.simulation.cluster import SimCluster, formed
 

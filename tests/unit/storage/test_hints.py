@@ -12,7 +12,7 @@ from kvnode.core.versions import Version
 from kvnode.storage.hinting import write_hint
 from kvnode.storage.hints import packed_of, read_hint
 from kvnode.storage.keydir import is_tombstone, unpack
-from kvnode.storage.lines import HintBlockLine, KeyLine
+from kvnode.storage.line_kinds import HintBlockLine, KeyLine
 from kvnode.storage.memory_disk import MemoryDisk
 from kvnode.storage.placed import pack_line
 from kvnode.storage.segment import Segment, read_lines

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kvnode.core.records import Record
 from kvnode.core.versions import Ballot, Version
-from kvnode.storage import lines
+from kvnode.storage import line_kinds, lines
 
 numbers = st.integers(1, 2**64 - 1)
 workers = st.integers(1, 2**32 - 1)
@@ -30,10 +30,10 @@ records = st.builds(
 )
 
 
-def as_record(line: lines.Line) -> Record:
+def as_record(line: line_kinds.Line) -> Record:
     """Return the record that a line stands for."""
-    assert isinstance(line, lines.KeyLine)
-    value = bytes(line.v) if isinstance(line, lines.ValueLine) else None
+    assert isinstance(line, line_kinds.KeyLine)
+    value = bytes(line.v) if isinstance(line, line_kinds.ValueLine) else None
     return Record(line.p, line.k, line.a, line.ver, line.prev, value, bool(line.c))
 
 
