@@ -33,7 +33,8 @@ def bucket_of(key: str) -> int:
 
 def entry_hash(key: str, entry: Entry | Record, holder: int) -> int:
     """Return the 64-bit hash of one entry (or of its record) as held by worker ``holder``."""
-    fields = _FIELDS.pack(*entry.accepted, *entry.version, holder if entry.copied else 0)
+    (b1, b2), (v1, v2, v3) = entry.accepted, entry.version
+    fields = _FIELDS.pack(b1, b2, v1, v2, v3, holder if entry.copied else 0)
     return int.from_bytes(blake2b(fields + key.encode(), digest_size=8).digest(), "little")
 
 

@@ -35,8 +35,8 @@ def pack(
     previous, flags = record.previous, tombstone * _TOMBSTONE | record.copied * _COPIED
     if previous is not None:
         flags |= _PREVIOUS
-    numbers = *record.accepted, *record.version, *(previous or NO_VERSION)
-    return _ENTRY.pack(*numbers, segment, offset, length, flags, digest)
+    (b1, b2), (v1, v2, v3), (p1, p2, p3) = record.accepted, record.version, previous or NO_VERSION
+    return _ENTRY.pack(b1, b2, v1, v2, v3, p1, p2, p3, segment, offset, length, flags, digest)
 
 
 def unpack(packed: bytes) -> Entry:
