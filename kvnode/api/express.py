@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from http import HTTPStatus
 from random import random
 from time import perf_counter
@@ -103,7 +103,7 @@ class Express:
         gate.inflight += 1
         asked = _Asked(operation, size, started_s, new_id(), reply)
         try:
-            self._service.begin(operation, self._timeout_s, lambda outcome: self._answer(asked, outcome))
+            self._service.begin(operation, self._timeout_s, partial(self._answer, asked))
         except Exception as error:  # noqa: BLE001 - a defect of ours, which the client is told of
             self._crash(asked, error)
         return True
