@@ -12,6 +12,9 @@ NPM := PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix dashboard
 # for the tests: a browser, and what boots systemd hosts and breaks their network and disks
 TEST_PACKAGES := chromium mmdebstrap systemd-container iproute2 nftables openssh-client e2fsprogs libatomic1 strace
 
+# to compile what a request passes through; without them kvnode runs interpreted
+COMPILE_PACKAGES := gcc libc6-dev libpython3-dev
+
 # for the benchmark: what kvnode is compared with, and what asks them all
 BENCH_PACKAGES := etcd-server redis-server webdis wrk
 
@@ -20,6 +23,8 @@ SECONDS ?= 600
 
 PROTOS := $(wildcard proto/kvnode/rpc/pb/*.proto)
 GRPC_CODE := kvnode/rpc/pb/__init__.py
+SOURCES := $(shell find kvnode -name '*.py' -not -path 'kvnode/rpc/pb/*') \
+	pyproject.toml README.md LICENSE proto/build_hook.py proto/compile.py
 NODE_MODULES := dashboard/node_modules/.package-lock.json
 DASHBOARD := kvnode/controller/dashboard/index.html
 DASHBOARD_SOURCES := $(shell find dashboard/src dashboard/public dashboard/index.html -type f 2>/dev/null) \
@@ -35,28 +40,28 @@ DASHBOARD_SOURCES := $(shell find dashboard/src dashboard/public dashboard/index
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
-up: .venv/.kvnode $(DASHBOARD) ## run a controller and four workers on this machine, with the dashboard
+up: .venv/.kvnode ## run a controller and four workers on this machine, with the dashboard
 	@exec $(BIN)/kvnode up $(UP)
 
 test: test-setup ## run all tests: the five systemd hosts and the browser too, as root on Debian
 	@$(BIN)/python -m pytest
 
-test-quick: .venv/.dev .venv/.kvnode ## run the tests that start no processes: a minute or two
+test-quick: .venv/.dev .venv/.sources ## run the tests that start no processes: a minute or two
 	@$(BIN)/python -m pytest -m "unit or simulation"
 
-test-setup: packages .venv/.dev .venv/.kvnode $(DASHBOARD)
+test-setup: packages .venv/.dev .venv/.kvnode
 	@$(NPM) --silent test
 
 bench: bench-packages .venv/.dev .venv/.kvnode ## compare with etcd and redis on this machine (BENCH="--help" tells how)
 	@$(BIN)/python -m tests.bench.versus $(BENCH)
 
-profile: bench-packages .venv/.dev .venv/.kvnode ## sample the workers under load, and print where their time goes (PROFILE="--help")
+profile: bench-packages .venv/.dev .venv/.sources ## sample the workers under load, and print where their time goes (PROFILE="--help")
 	@$(BIN)/python -m tests.bench.profile $(PROFILE)
 
 SEEDS ?= 1000
 FIRST ?= 1
 JOBS ?= 2
-simulate: .venv/.dev .venv/.kvnode ## live through many simulated histories (SEEDS=10000 FIRST=1 JOBS=2 JSON=file)
+simulate: .venv/.dev .venv/.sources ## live through many simulated histories (SEEDS=10000 FIRST=1 JOBS=2 JSON=file)
 	@$(BIN)/python -m tests.simulation run --seeds $(SEEDS) --first $(FIRST) --jobs $(JOBS) $(if $(JSON),--json $(JSON))
 
 check: check-style check-types check-layers check-dashboard check-yaml check-ansible check-units ## lint and type-check everything
@@ -65,10 +70,10 @@ check-style: .venv/.dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 
-check-types: .venv/.dev .venv/.kvnode
+check-types: .venv/.dev .venv/.sources
 	$(BIN)/mypy
 
-check-layers: .venv/.dev .venv/.kvnode
+check-layers: .venv/.dev .venv/.sources
 	$(BIN)/lint-imports --cache-dir .cache/import-linter
 
 check-dashboard: $(NODE_MODULES)
@@ -92,16 +97,18 @@ proto: $(GRPC_CODE) ## generate the gRPC code
 
 dashboard: $(DASHBOARD) ## build the dashboard
 
-wheel: .venv/.build $(DASHBOARD) ## build dist/kvnode-VERSION-py3-none-any.whl
+wheel: .venv/.build $(DASHBOARD) ## build wheels into dist: one for any machine, and a compiled one for such as this
+	@$(call need_compiler)
 	$(BIN)/python -m hatchling build -t wheel
+	@! $(CAN_COMPILE) || $(COMPILED) $(BIN)/python -m hatchling build -t wheel
 
-hosts: packages .venv/.dev .venv/.kvnode $(DASHBOARD) ## boot five systemd hosts and run the playbook on them
+hosts: packages .venv/.dev .venv/.sources $(DASHBOARD) ## boot five systemd hosts and run the playbook on them
 	$(BIN)/python -m tests.hosts.machines up
 
 hosts-down: .venv/.dev ## remove the hosts
 	$(BIN)/python -m tests.hosts.machines down
 
-soak: packages .venv/.dev .venv/.kvnode $(DASHBOARD) ## SECONDS=600 of random faults on five hosts (SEED=), then as many of steady load
+soak: packages .venv/.dev .venv/.sources $(DASHBOARD) ## SECONDS=600 of random faults on five hosts (SEED=), then as many of steady load
 	@$(BIN)/python -m tests.hosts.soak --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 	@$(MAKE) --no-print-directory steady
 
@@ -139,9 +146,29 @@ clean: ## remove what make made, but neither data (.kvnode) nor running hosts
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@
 
-.venv/.kvnode: .venv/.build pyproject.toml $(GRPC_CODE)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@touch $(GRPC_CODE) $@
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation
+
+# What runs as a service is the wheel, compiled where that is possible: `python -P -m kvnode` and .venv/bin/kvnode.
+.venv/.kvnode: .venv/.build $(SOURCES) $(GRPC_CODE) $(DASHBOARD)
+	@$(call need_compiler)
+	@touch .venv/.begun
+	@if $(CAN_COMPILE); then \
+		echo "compiling kvnode: a minute or two when its code has changed ..."; \
+		$(COMPILED) $(PIP_INSTALL) --force-reinstall .; \
+	else \
+		$(PIP_INSTALL) --force-reinstall .; \
+	fi
+	@touch -r .venv/.begun $(GRPC_CODE) $@ # what is edited meanwhile is newer
+
+# Tests and checks take the sources in this folder. They want to know kvnode's version, however it is installed.
+.venv/.sources: .venv/.build $(GRPC_CODE)
+	@$(BIN)/python -P -c 'from importlib.metadata import version; version("kvnode")' 2>/dev/null || \
+		{ $(PIP_INSTALL) -e . && touch $(GRPC_CODE); }
+	@touch $@
+
+CAN_COMPILE := $(BIN)/python proto/compile.py --check >/dev/null
+COMPILED := KVNODE_COMPILED=1 KVNODE_COMPILE_CACHE=$(CURDIR)/.cache/compile
+need_compiler = if ! $(CAN_COMPILE) 2>/dev/null; then $(call need,$(COMPILE_PACKAGES)); fi
 
 $(GRPC_CODE): $(PROTOS) proto/build_hook.py | .venv/.build
 	@$(BIN)/python proto/build_hook.py

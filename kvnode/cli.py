@@ -10,6 +10,7 @@ import asyncio
 import sys
 import tomllib
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
 
@@ -153,8 +154,15 @@ def fsck(
 
 @app.command()
 def version() -> None:
-    """Print the release."""
-    typer.echo(metadata.version("kvnode"))
+    """Print the release, and whether what a request passes through is compiled."""
+    typer.echo(release())
+
+
+def release() -> str:
+    """Return the release's number, and how its code runs: ``0.2.0 (compiled)`` or ``0.2.0 (interpreted)``."""
+    hot = find_spec("kvnode.core.worker")
+    interpreted = hot is None or str(hot.origin).endswith(".py")
+    return f"{metadata.version('kvnode')} ({'interpreted' if interpreted else 'compiled'})"
 
 
 def main() -> None:

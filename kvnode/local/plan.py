@@ -18,6 +18,12 @@ MAX_WORKERS: Final = 64
 HIGHEST_PORT: Final = 65535
 
 
+def own_command() -> tuple[str, ...]:
+    """Return what runs a kvnode such as this one: the sources in the current folder only if they run here."""
+    own = Path(__file__).parents[2] == Path.cwd()
+    return (sys.executable, *(() if own else ("-P",)), "-m", "kvnode")
+
+
 class UpOptions(NamedTuple):
     """``restart_after_s``: None leaves a dead child dead. ``command`` is what runs one node."""
 
@@ -25,7 +31,7 @@ class UpOptions(NamedTuple):
     workers: int = 4
     restart_after_s: float | None = 5.0
     port: int = 5000
-    command: tuple[str, ...] = (sys.executable, "-m", "kvnode")
+    command: tuple[str, ...] = own_command()
 
 
 class Node(NamedTuple):

@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, ViewportSize, expect
 
 from tests.dashboard.browser import Dashboard, chromium
 from tests.dashboard.local_cluster import LocalCluster
+from tests.support.installed import require_current
 
 DESKTOP = ViewportSize(width=1440, height=900)
 PATIENCE_MS = 10_000
@@ -22,6 +23,7 @@ expect.set_options(timeout=PATIENCE_MS)
 @pytest.fixture(scope="package")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
     """What ``kvnode up`` runs."""
+    require_current()
     with LocalCluster(tmp_path_factory.mktemp("dashboard") / "kvnode") as running:
         yield running
 

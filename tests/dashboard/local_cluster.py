@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, Self
 from urllib.parse import quote
 
 from kvnode.local.plan import UpOptions, plan, taken_ports
+from tests.support.cluster import INSTALLED
 from tests.support.waiting import eventually_sync
 
 WORKERS = 4
@@ -37,7 +37,7 @@ class LocalCluster:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "kvnode", "up", "--directory", str(self._directory)]
+        command = [*INSTALLED, "up", "--directory", str(self._directory)]
         command += ["--port", str(self._port), "--restart-after", str(RESTART_AFTER_S)]
         self._process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

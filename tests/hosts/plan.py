@@ -48,6 +48,8 @@ HOSTS = (
     Host("worker3", "10.77.0.13", "trixie", 3),
     Host("worker4", "10.77.0.14", "trixie", 4, small_disk=True),
 )
+BUILDS = {"bookworm": ((3, 11), (2, 36)), "trixie": ((3, 13), (2, 41))}
+"""The Python and the C library of each Debian release: what decides whether code compiled here runs there."""
 CONTROLLER = HOSTS[0]
 WORKERS = HOSTS[1:]
 SMALL_DISK = WORKERS[3]

@@ -36,7 +36,11 @@ def play(traces: Traces, *options: str, quiet: bool = True, deadline_s: float = 
     """Run ``ansible-playbook site.yml`` with the hosts' inventory and ``options``."""
     program = Path(sys.executable).with_name("ansible-playbook")
     command = [str(program), "-i", str(traces.inventory), "site.yml", *options]
-    environment = os.environ | {"ANSIBLE_NOCOLOR": "1", "PATH": f"{program.parent}:{os.environ['PATH']}"}
+    environment = os.environ | {
+        "ANSIBLE_NOCOLOR": "1",
+        "KVNODE_COMPILE_CACHE": str(CHECKOUT / ".cache" / "compile"),  # `make` has compiled the same code
+        "PATH": f"{program.parent}:{os.environ['PATH']}",
+    }
     with subprocess.Popen(
         command,
         cwd=CHECKOUT / "ansible",

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import platform
+import sys
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from tests.hosts.plan import CONTROLLER, HOSTS, WORKERS
+from tests.hosts.plan import BUILDS, CONTROLLER, HOSTS, WORKERS
 from tests.hosts.traffic import ANSWERED, Traffic
+from tests.support.installed import can_compile
 
 if TYPE_CHECKING:
     from tests.hosts.cluster import Cluster
     from tests.hosts.conftest import Installation, Rehearsal
+    from tests.hosts.plan import Host
 
 FINGERPRINTS = "sha256sum /etc/kvnode/* /etc/systemd/system/kv-*.service; readlink /opt/kvnode/current"
 
@@ -26,6 +30,16 @@ def test_first_run_installs_and_starts_everything(installed: Installation) -> No
     """From nothing, one run of the playbook ends with a healthy cluster."""
     assert not installed.play.failed, installed.play.output[-8000:]
     assert installed.cluster.whole()
+
+
+def test_hosts_with_this_machines_python_run_compiled_code(cluster: Cluster) -> None:
+    """The others run the same release interpreted; each says so, and has the library in memory or not."""
+    for host in HOSTS:
+        compiled = _takes_compiled(host)
+        said = cluster.run(host, "/opt/kvnode/current/bin/kvnode version")
+        assert said.strip().endswith("(compiled)" if compiled else "(interpreted)"), f"{host.name}: {said}"
+        libraries = cluster.run(host, f"grep -c /kvnode__mypyc /proc/{cluster.main_pid(host)}/maps || true")
+        assert (int(libraries) > 0) is compiled
 
 
 def test_second_run_changes_nothing(cluster: Cluster) -> None:
@@ -76,6 +90,13 @@ def test_one_host_alone_can_be_played(cluster: Cluster) -> None:
     played = cluster.play("--limit", WORKERS[1].name)
     assert not played.failed, played.output[-8000:]
     assert played.changed == {WORKERS[1].name: 0}
+
+
+def _takes_compiled(host: Host) -> bool:
+    """Whether what is compiled here runs there."""
+    python, libc = BUILDS[host.release]
+    own = tuple(map(int, platform.libc_ver()[1].split(".")))
+    return can_compile() and python == sys.version_info[:2] and own <= libc
 
 
 def _assert_one_at_a_time(cluster: Cluster) -> None:

@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 
 from tests.support.cluster import Cluster
+from tests.support.installed import require_current
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _current() -> None:
+    require_current()
 
 
 @pytest_asyncio.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from signal import SIGCONT, SIGSTOP
@@ -14,7 +13,7 @@ import pytest_asyncio
 from kvnode.verify.checker import check
 from kvnode.verify.history import read_history
 from kvnode.verify.workload import Plan, Workload
-from tests.support.cluster import CONTROLLER, Cluster
+from tests.support.cluster import CONTROLLER, INSTALLED, Cluster
 from tests.support.waiting import eventually
 
 CLIENTS = 16
@@ -114,9 +113,7 @@ async def test_the_command_judges_a_cluster_while_it_is_broken(cluster: Cluster,
     """`kvnode verify` finds the workers, works while one is killed, judges, and leaves no key behind."""
     url, history = f"http://127.0.0.1:{cluster.node(CONTROLLER).rest_port}", tmp_path / "history.jsonl"
     arguments = ("verify", "--url", url, "--seconds", "6", "--clients", "8", "--history", str(history))
-    command = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "kvnode", *arguments, stdout=asyncio.subprocess.PIPE
-    )
+    command = await asyncio.create_subprocess_exec(*INSTALLED, *arguments, stdout=asyncio.subprocess.PIPE)
 
     async def at_work() -> bool:
         return bool(await cluster.stored(1))

@@ -25,6 +25,10 @@ CONTROLLER = 0
 FIRST_BASE = 20_000
 BASES = 300
 START_S = 30.0
+INSTALLED = (sys.executable, "-P", "-m", "kvnode")
+"""What runs the installed kvnode, as a service does, and not the sources in the current folder."""
+SOURCES = (sys.executable, "-m", "kvnode")
+"""What runs the sources in the current folder, interpreted: a sampler of Python code sees into no other."""
 DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
 """Nodes do not outlive the tests, however those end."""
 
@@ -44,10 +48,11 @@ class Reply:
 
 
 class Cluster:
-    """The processes of one cluster under ``directory``. Node 0 is the controller."""
+    """The processes of one cluster under ``directory``, each run by ``program``. Node 0 is the controller."""
 
-    def __init__(self, directory: Path, workers: int = 4) -> None:
+    def __init__(self, directory: Path, workers: int = 4, program: tuple[str, ...] = INSTALLED) -> None:
         self.directory = directory
+        self._program = program
         for base in SystemRandom().sample(range(FIRST_BASE, FIRST_BASE + BASES * 10, 10), BASES):
             self._nodes = plan(UpOptions(directory, workers=workers, port=base))
             if not taken_ports(self._nodes):
@@ -101,7 +106,8 @@ class Cluster:
         """Start a node that is not running; its process runs the Python code ``first`` before all else."""
         command = self._command(number)
         if first:
-            command[1:3] = ["-c", f"{first}\nfrom kvnode.cli import main\nmain()"]
+            place = command.index("-m")
+            command[place : place + 2] = ["-c", f"{first}\nfrom kvnode.cli import main\nmain()"]
         with self.log_path(number).open("ab") as log:
             process = self._processes[number] = subprocess.Popen(
                 [*DIE_WITH_PARENT, *command],
@@ -123,7 +129,7 @@ class Cluster:
 
     def _command(self, number: int) -> list[str]:
         node = self.node(number)
-        return [sys.executable, "-m", "kvnode", node.role, "--config", str(node.config)]
+        return [*self._program, node.role, "--config", str(node.config)]
 
     def signal(self, number: int, what: signal.Signals) -> None:
         """Send a signal to a node's process."""

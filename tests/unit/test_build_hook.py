@@ -1,11 +1,11 @@
-"""The build hook: gRPC code made from proto/, and no wheel without its dashboard."""
+"""The build hook: gRPC code made from proto/, no wheel without its dashboard, compiled where asked for."""
 
 from __future__ import annotations
 
 import shutil
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -36,10 +36,20 @@ def tree(tmp_path: Path) -> Path:
 
 def initialize(build_hook: ModuleType, tree: Path, version: str) -> dict[str, Any]:
     """Run the hook on ``tree``; return what it tells the build."""
-    build_data: dict[str, Any] = {"artifacts": []}
-    hook = build_hook.GrpcBuildHook(str(tree), {}, None, None, str(tree / "dist"), "wheel")
+    build_data: dict[str, Any] = {"artifacts": [], "force_include": {}}
+    hook = build_hook.KvnodeBuildHook(str(tree), {}, None, None, str(tree / "dist"), "wheel")
     hook.initialize(version, build_data)
+    hook.finalize(version, build_data, "")
     return build_data
+
+
+@pytest.fixture
+def whole(tree: Path) -> Path:
+    """Return a source tree with a built dashboard."""
+    dashboard = tree / "kvnode/controller/dashboard"
+    dashboard.mkdir(parents=True)
+    (dashboard / "index.html").touch()
+    return tree
 
 
 def test_code_is_generated_anew(build_hook: ModuleType, tree: Path) -> None:
@@ -51,14 +61,50 @@ def test_code_is_generated_anew(build_hook: ModuleType, tree: Path) -> None:
     assert made == {"__init__.py"} | {name + suffix for name in names for suffix in suffixes}
 
 
-def test_a_wheel_takes_what_git_ignores(build_hook: ModuleType, tree: Path) -> None:
-    """Generated code and the built dashboard are part of a wheel."""
-    dashboard = tree / "kvnode/controller/dashboard"
-    dashboard.mkdir(parents=True)
-    (dashboard / "index.html").touch()
-    assert initialize(build_hook, tree, "standard") == {
-        "artifacts": ["/kvnode/rpc/pb/**", "/kvnode/controller/dashboard/**"]
+def test_a_wheel_takes_what_git_ignores(
+    build_hook: ModuleType, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Generated code and the built dashboard are part of a wheel; nothing is compiled unasked."""
+    monkeypatch.delenv("KVNODE_COMPILED", raising=False)
+    assert initialize(build_hook, whole, "standard") == {
+        "artifacts": ["/kvnode/rpc/pb/**", "/kvnode/controller/dashboard/**"],
+        "force_include": {},
     }
+    assert _hook(build_hook).dependencies() == []
+
+
+def test_a_compiled_wheel_takes_what_was_compiled(
+    build_hook: ModuleType, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is for one Python and machine; its build wants mypyc and what kvnode imports."""
+    monkeypatch.setenv("KVNODE_COMPILED", "1")
+    library = "kvnode__mypyc.so"
+    monkeypatch.setattr(build_hook, "compiled", lambda _, folder: {library: folder / library})
+    told = initialize(build_hook, whole, "standard")
+    assert (told["pure_python"], told["infer_tag"]) == (False, True)
+    ((path, name),) = told["force_include"].items()
+    assert (Path(path).name, name) == (library, library)
+    assert not Path(path).parent.exists()
+    assert initialize(build_hook, whole, "editable")["force_include"] == {}
+    assert [needed.partition(">")[0] for needed in _hook(build_hook).dependencies()] == [
+        "mypy",
+        "setuptools",
+        "msgspec",
+    ]
+
+
+def test_a_compiler_that_fails_ends_the_build(
+    build_hook: ModuleType, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a C compiler the error says so, and what to install."""
+    monkeypatch.setenv("CC", "no-such-compiler")
+    with pytest.raises(RuntimeError, match="the C compiler no-such-compiler: install gcc"):
+        build_hook.compiled(tree, tree / "made")
+
+
+def _hook(build_hook: ModuleType) -> Any:  # noqa: ANN401
+    metadata = SimpleNamespace(core=SimpleNamespace(dependencies=["msgspec>=0.20"]))
+    return build_hook.KvnodeBuildHook("", {}, None, metadata, "", "wheel")
 
 
 def test_a_wheel_without_the_dashboard_is_refused(build_hook: ModuleType, tree: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
@@ -142,6 +144,13 @@ def test_up_refuses_impossible_options(tmp_path: Path, arguments: list[str], sta
     assert not directory.exists()
 
 
-def test_version_is_the_release() -> None:
-    """It begins with a number."""
-    assert invoke("version").stdout[0].isdigit()
+def test_version_is_the_release_and_how_it_runs() -> None:
+    """It begins with a number; unit tests run the sources."""
+    assert re.fullmatch(r"\d+\.\d+\.\S+ \(interpreted\)\n", invoke("version").stdout)
+
+
+def test_version_tells_compiled_code_by_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The suffix of the module that a worker begins with decides."""
+    built = ModuleSpec("kvnode.core.worker", None, origin="/opt/kvnode/core/worker.cpython-311.so")
+    monkeypatch.setattr("kvnode.cli.find_spec", {"kvnode.core.worker": built}.get)
+    assert invoke("version").stdout.endswith(" (compiled)\n")

@@ -20,7 +20,7 @@ from rich.console import Console
 from kvnode.config import load_controller_config, load_worker_config
 from kvnode.errors import ConfigError, LockedError, PeerError
 from kvnode.local.cluster import run_up
-from kvnode.local.plan import GRPC_OFFSET, UpOptions, plan, taken_ports, write_configs
+from kvnode.local.plan import GRPC_OFFSET, UpOptions, own_command, plan, taken_ports, write_configs
 from tests.conftest import find_free_ports
 from tests.support.waiting import eventually, eventually_sync
 
@@ -133,6 +133,14 @@ def alive(pid: int) -> bool:
     except FileNotFoundError:
         return False
     return state != "Z"
+
+
+def test_nodes_run_the_kvnode_that_runs_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sources in the current folder are run only by themselves, not by an installed kvnode."""
+    monkeypatch.chdir(Path(__file__).parents[2])
+    assert own_command() == (sys.executable, "-m", "kvnode")
+    monkeypatch.chdir(tmp_path)
+    assert own_command() == (sys.executable, "-P", "-m", "kvnode")
 
 
 async def test_all_nodes_start_and_the_dashboard_is_named(up: Up) -> None:

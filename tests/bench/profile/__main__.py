@@ -3,7 +3,8 @@
 With ``--roles apart`` (the default) only keys are used that worker 2 leads, 3 and 4 have copies of, and
 worker 1, which is asked, does not hold: so each process plays one role. With ``mixed`` any key is used, as
 in ``make bench``. Percentages are of a process's own samples; how busy it was stands beside its name.
-Times are inflated by the sampling; compare shares, not rates.
+Times are inflated by the sampling; compare shares, not rates. The sources are run interpreted, for py-spy
+sees no compiled function.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from kvnode.config import load_worker_config
 from tests.bench.profile.stacks import Stacks
 from tests.bench.versus import wrk
 from tests.bench.versus.fill import fill
-from tests.support.cluster import Cluster
+from tests.support.cluster import SOURCES, Cluster
 
 ENTRY, LEADER = 1, 2
 ROLES = {1: "coordinator", 2: "leader", 3: "replica", 4: "replica"}
@@ -61,7 +62,7 @@ def _options() -> argparse.Namespace:
 
 
 async def _profile(folder: Path, options: argparse.Namespace, console: Console) -> None:
-    async with Cluster(folder / "cluster") as cluster:
+    async with Cluster(folder / "cluster", program=SOURCES) as cluster:
         urls = [f"http://127.0.0.1:{cluster.node(number).rest_port}" for number in cluster.workers]
         filled = wrk.Workload("fill", options.connections, keys=KEYS)
         await asyncio.to_thread(fill, "kvnode", urls, filled)

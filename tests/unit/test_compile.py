@@ -1,0 +1,57 @@
+"""Which modules are compiled, and whether this machine can."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def compiler() -> ModuleType:
+    """Load ``proto/compile.py``, which is in no package."""
+    spec = spec_from_file_location("kvnode_compile", ROOT / "proto" / "compile.py")
+    assert spec
+    assert spec.loader
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_hot_path_is_compiled_and_no_struct_is(compiler: ModuleType) -> None:
+    """By the module beside the first one ``kvnode version`` tells; mypyc knows no msgspec.Struct."""
+    chosen = compiler.modules(ROOT)
+    assert "kvnode/core/worker.py" in chosen
+    assert not [path for path in chosen if "(msgspec.Struct" in (ROOT / path).read_text(encoding="utf-8")]
+    assert not [path for path in chosen if path.endswith("__init__.py")]
+
+
+def test_a_pattern_without_a_module_is_refused(compiler: ModuleType, tmp_path: Path) -> None:
+    """A module that was renamed does not fall out of the compiled ones in silence."""
+    table = 'compile = ["kvnode/gone.py"]\ninterpreted = []\n'
+    (tmp_path / "pyproject.toml").write_text(f"[tool.hatch.build.hooks.custom]\n{table}", encoding="utf-8")
+    with pytest.raises(RuntimeError, match=r"kvnode/gone\.py, and there is no such module"):
+        compiler.modules(tmp_path)
+
+
+def test_what_is_lacking_is_named(
+    compiler: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The compiler, the headers, and the Debian packages that bring them."""
+    monkeypatch.setenv("CC", "no-such-compiler -O2")
+    monkeypatch.setattr(compiler.sysconfig, "get_path", lambda _: str(tmp_path))
+    missing = compiler.lacking()
+    assert missing.startswith(f"the C compiler no-such-compiler and Python's headers ({tmp_path}/Python.h): ")
+    assert "install gcc, libc6-dev and libpython3" in missing
+
+
+def test_the_target_is_python_machine_and_c_library(compiler: ModuleType) -> None:
+    """In the form that the playbook compares with its hosts'."""
+    python, libc = compiler.target().split()
+    assert python.startswith(f"cp{sys.version_info.major}{sys.version_info.minor}-")
+    assert all(part.isdigit() for part in libc.split("."))
