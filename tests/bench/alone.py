@@ -2,12 +2,14 @@
 
 A cluster of four in one process and one thread, with its REST lane, its machines, its messages as bytes
 and its stores, but no socket, no event loop and disks in memory: what a real one takes beyond
-that is the kernel's, the event loop's, and what switching between processes costs.
+that is the kernel's, the event loop's, and what switching between processes costs. It is the installed kvnode
+that is measured, as it runs as a service; with ``--sources`` the code here, interpreted.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import statistics
 import sys
@@ -31,6 +33,7 @@ from kvnode.rpc.layout import Layout
 from kvnode.rpc.methods import CALLS, STREAMS, Method
 from kvnode.storage.memory_disk import MemoryDisk
 from kvnode.storage.store import Store
+from tests.support.installed import WITH_TESTS
 
 WORKERS = (1, 2, 3, 4)
 PARTITIONS = 256
@@ -226,7 +229,11 @@ def main() -> None:
     parser.add_argument("connections", type=int)
     parser.add_argument("--entries", type=int, default=1)
     parser.add_argument("--operations", type=int, default=20_000, help="in each of five runs")
+    parser.add_argument("--sources", action="store_true", help="measure what is in this folder")
     options = parser.parse_args()
+    if not options.sources:
+        again = f"{WITH_TESTS}; from tests.bench.alone import main; main()"
+        os.execv(sys.executable, [sys.executable, "-P", "-c", again, *sys.argv[1:], "--sources"])  # noqa: S606
     cluster = Alone()
     for first in range(0, KEYS, 64):
         keys = range(first, min(first + 64, KEYS))

@@ -5,22 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from tests.support.installed import can_compile
+from tests.support.installed import CHECKOUT, WITH_TESTS, can_compile
 
-ROOT = Path(__file__).resolve().parents[2]
 SEEDS = range(1, 21)
 SCRIPT = """
-import sys
-compiled, root, seeds = sys.argv[1], sys.argv[2], [int(seed) for seed in sys.argv[3:]]
-sys.path.insert(len(sys.path) if compiled == "yes" else 0, root)
 import kvnode.core.worker
 from tests.simulation.simulation import Simulation
 print("compiled" if kvnode.core.worker.__file__.endswith(".so") else "interpreted")
-for seed in seeds:
+for seed in map(int, sys.argv[1:]):
     simulation = Simulation(seed)
     simulation.cluster.network.watch()
     simulation.run()
@@ -28,13 +23,10 @@ for seed in seeds:
 """
 
 
-def lived(*, compiled: bool) -> tuple[str, list[str]]:
-    """Return what has lived through the seeds, and the digest of each history."""
-    arguments = ["yes" if compiled else "no", str(ROOT), *map(str, SEEDS)]
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", SCRIPT, *arguments], capture_output=True, check=True, text=True
-    )
-    said = done.stdout.splitlines()
+def lived(first: str) -> tuple[str, list[str]]:
+    """Run ``first`` and live through the seeds; return how the code ran, and the digest of each history."""
+    command = [sys.executable, "-P", "-c", first + SCRIPT, *map(str, SEEDS)]
+    said = subprocess.run(command, capture_output=True, check=True, text=True).stdout.splitlines()
     code = [line for line in said if line in {"compiled", "interpreted"}]
     return code[0], [line for line in said if line.startswith("digest ")]
 
@@ -43,7 +35,7 @@ def test_compiled_machines_live_the_same_histories() -> None:
     """Every message, every write and every answer is the same, whatever fails meanwhile."""
     if os.environ.get("CI") != "true" and not can_compile():
         pytest.skip("needs a C compiler and Python's headers")
-    code, histories = lived(compiled=True)
+    code, histories = lived(WITH_TESTS)
     assert code == "compiled"
     assert len(histories) == len(SEEDS)
-    assert lived(compiled=False) == ("interpreted", histories)
+    assert lived(f"import sys; sys.path.insert(0, {str(CHECKOUT)!r})") == ("interpreted", histories)

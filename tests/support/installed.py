@@ -9,6 +9,8 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 GENERATED = CHECKOUT / "kvnode" / "rpc" / "pb"
+WITH_TESTS = f"import sys; sys.path.append({str(CHECKOUT)!r})"
+"""What Python, begun with ``-P``, runs first to find ``tests`` here and yet the installed kvnode."""
 
 
 def require_current() -> None:
