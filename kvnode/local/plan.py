@@ -20,7 +20,10 @@ HIGHEST_PORT: Final = 65535
 
 def own_command() -> tuple[str, ...]:
     """Return what runs a kvnode such as this one: the sources in the current folder only if they run here."""
-    own = Path(__file__).parents[2] == Path.cwd()
+    try:
+        own = Path(__file__).parents[2] == Path.cwd()
+    except OSError:  # the current folder has been removed
+        own = False
     return (sys.executable, *(() if own else ("-P",)), "-m", "kvnode")
 
 

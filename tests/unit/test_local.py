@@ -143,6 +143,17 @@ def test_nodes_run_the_kvnode_that_runs_them(tmp_path: Path, monkeypatch: pytest
     assert own_command() == (sys.executable, "-P", "-m", "kvnode")
 
 
+def test_a_current_folder_that_is_gone_stops_no_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds no sources; whatever reads the plan's defaults goes on."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert own_command() == (sys.executable, "-P", "-m", "kvnode")
+
+
 async def test_all_nodes_start_and_the_dashboard_is_named(up: Up) -> None:
     """Each node has its file, its data folder and its log; the address is printed."""
     directory, port = up.options.directory, up.options.port
