@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 
-import pytest
-
-from tests.support.installed import CHECKOUT, WITH_TESTS, can_compile
+from tests.support.installed import CHECKOUT, WITH_TESTS, require_compiler
 
 SEEDS = range(1, 21)
 SCRIPT = """
@@ -33,8 +30,7 @@ def lived(first: str) -> tuple[str, list[str]]:
 
 def test_compiled_machines_live_the_same_histories() -> None:
     """Every message, every write and every answer is the same, whatever fails meanwhile."""
-    if os.environ.get("CI") != "true" and not can_compile():
-        pytest.skip("needs a C compiler and Python's headers")
+    require_compiler()
     code, histories = lived(WITH_TESTS)
     assert code == "compiled"
     assert len(histories) == len(SEEDS)

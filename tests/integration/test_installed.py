@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-import pytest
-
 from tests.support.cluster import Cluster
-from tests.support.installed import can_compile
+from tests.support.installed import require_compiler
 
 
 def in_memory(pid: int) -> str:
@@ -18,7 +15,6 @@ def in_memory(pid: int) -> str:
 
 async def test_a_worker_runs_compiled_code(cluster: Cluster) -> None:
     """The compiled library is in its memory, wherever this machine can compile."""
-    if os.environ.get("CI") != "true" and not can_compile():
-        pytest.skip("needs a C compiler and Python's headers")
+    require_compiler()
     for worker in cluster.workers:
         assert "/kvnode__mypyc." in in_memory(cluster.pid(worker))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+
+from tests.support.by_path import load
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -16,12 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="module")
 def build_hook() -> ModuleType:
     """Load the hook as hatchling does: by its path."""
-    spec = spec_from_file_location("build_hook", ROOT / "proto" / "build_hook.py")
-    assert spec
-    assert spec.loader
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load(ROOT / "proto" / "build_hook.py")
 
 
 @pytest.fixture

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from tests.support.by_path import load
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -15,12 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="module")
 def compiler() -> ModuleType:
     """Load ``proto/compile.py``, which is in no package."""
-    spec = spec_from_file_location("kvnode_compile", ROOT / "proto" / "compile.py")
-    assert spec
-    assert spec.loader
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load(ROOT / "proto" / "compile.py")
 
 
 def test_the_hot_path_is_compiled_and_no_struct_is(compiler: ModuleType) -> None:
