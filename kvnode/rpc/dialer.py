@@ -74,8 +74,8 @@ class Dialer:
                 await self._serve(link)
             except PeerError as error:
                 self._complain(error)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the peer must be dialled again
-                _log.error("peer_link_failed", peer=self._worker, exc_info=error)
+            except Exception as defect:  # noqa: BLE001 - whatever it is, the peer must be dialled again
+                _log.error("peer_link_failed", peer=self._worker, exc_info=defect)
             finally:
                 await link.discard()
             with contextlib.suppress(TimeoutError):

@@ -86,8 +86,8 @@ class IncomingStream(Receiver):
                 self._refuse(PeerError(f"{self._owed} requests wait to be answered"))
         except PeerError as error:
             self._refuse(error)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it ends this stream and nothing else
-            self._crash(error)
+        except Exception as defect:  # noqa: BLE001 - whatever it is, it ends this stream and nothing else
+            self._crash(defect)
 
     def completed(self) -> None:
         """Answer what has been asked; nothing more will be."""

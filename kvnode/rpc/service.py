@@ -106,8 +106,8 @@ class PeerService:
             try:
                 async with asyncio.timeout(_ANSWER_S):
                     return method.encode_reply(await answer)
-            except TimeoutError as error:
-                raise refusal(PeerError(f"not answered within {_ANSWER_S:g} s")) from error
+            except TimeoutError as late:
+                raise refusal(PeerError(f"not answered within {_ANSWER_S:g} s")) from late
             finally:
                 self._calls -= 1
                 self._calmer.set()

@@ -63,9 +63,9 @@ def read_hint(disk: Disk, number: int, segment_bytes: int) -> Iterator[HintedLin
         return None
     try:
         size = _checked_size(file, number, segment_bytes)
-    except ShortSegmentError as error:
+    except ShortSegmentError as short:
         file.close()
-        raise DamageError(segment_name(number), segment_bytes, str(error)) from error
+        raise DamageError(segment_name(number), segment_bytes, str(short)) from short
     except (LineError, DamageError) as error:
         file.close()
         _log.info("hint_refused", file=name, reason=str(error))

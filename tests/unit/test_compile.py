@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -25,6 +26,28 @@ def test_the_hot_path_is_compiled_and_no_struct_is(compiler: ModuleType) -> None
     assert "kvnode/core/worker.py" in chosen
     assert not [path for path in chosen if "(msgspec.Struct" in (ROOT / path).read_text(encoding="utf-8")]
     assert not [path for path in chosen if path.endswith("__init__.py")]
+
+
+def test_no_name_is_bound_to_errors_of_two_kinds(compiler: ModuleType) -> None:
+    """A compiled function's variable has one type: a second ``except … as`` of another raises TypeError."""
+    twice = [
+        f"{path}: {function.name}: {name}"
+        for path in compiler.modules(ROOT)
+        for function in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8")))
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        for name, kinds in caught(function).items()
+        if len(kinds) > 1
+    ]
+    assert not twice
+
+
+def caught(function: ast.AST) -> dict[str, set[str]]:
+    """Return the names that a function's handlers bind errors to, with what they catch."""
+    kinds: dict[str, set[str]] = {}
+    for handler in ast.walk(function):
+        if isinstance(handler, ast.ExceptHandler) and handler.name and handler.type:
+            kinds.setdefault(handler.name, set()).add(ast.unparse(handler.type))
+    return kinds
 
 
 def test_a_pattern_without_a_module_is_refused(compiler: ModuleType, tmp_path: Path) -> None:

@@ -207,9 +207,9 @@ class _Question(Receiver):
             answer = await self._method.answer(data, self._call)
         except CallError as error:
             self._call.refuse(error)
-        except Exception as error:  # noqa: BLE001 - whatever it is, its caller is told, and nobody else
-            _log.error("peer_call_failed", exc_info=error)
-            self._call.refuse(CallError(grpc.StatusCode.INTERNAL, repr(error)))
+        except Exception as defect:  # noqa: BLE001 - whatever it is, its caller is told, and nobody else
+            _log.error("peer_call_failed", exc_info=defect)
+            self._call.refuse(CallError(grpc.StatusCode.INTERNAL, repr(defect)))
         else:
             self._call.accept()
             self._call.send(answer)
