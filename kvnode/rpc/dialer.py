@@ -77,7 +77,7 @@ class Dialer:
             except Exception as defect:  # noqa: BLE001 - whatever it is, the peer must be dialled again
                 _log.error("peer_link_failed", peer=self._worker, exc_info=defect)
             finally:
-                await link.discard()
+                link.discard()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._backoff.next_s()):
                     await self._hurry.wait()

@@ -96,13 +96,11 @@ class Link:
             self._broken.set_result(error)
             self._idle.set()
 
-    async def discard(self) -> None:
+    def discard(self) -> None:
         """Free what the link holds."""
         self.close(PeerError("discarded"))
-        calls = tuple(self._calls)
-        for call in calls:
+        for call in self._calls:
             call.cancel()
-        await asyncio.gather(*calls, return_exceptions=True)
         if self._connection is not None:
             self._connection.close("the link is given up")
 

@@ -161,10 +161,14 @@ def read_lines(file: File, size: int) -> Iterator[tuple[int, bytes, Line]]:
 def survey(file: File, size: int) -> Iterator[tuple[int, bytes, Line | LineError]]:
     """Yield (offset, line, its meaning or what is wrong with it) of all lines of a segment."""
     for offset, line in split_lines(file, size):
-        try:
-            yield offset, line, decode(line)
-        except LineError as error:
-            yield offset, line, error
+        yield offset, line, _meaning(line)
+
+
+def _meaning(line: bytes) -> Line | LineError:
+    try:
+        return decode(line)
+    except LineError as error:
+        return error
 
 
 def check_header(line: Line, number: int, identity: Identity, partitions: int) -> HeaderLine:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -31,14 +32,42 @@ def test_the_hot_path_is_compiled_and_no_struct_is(compiler: ModuleType) -> None
 def test_no_name_is_bound_to_errors_of_two_kinds(compiler: ModuleType) -> None:
     """A compiled function's variable has one type: a second ``except … as`` of another raises TypeError."""
     twice = [
-        f"{path}: {function.name}: {name}"
-        for path in compiler.modules(ROOT)
-        for function in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8")))
-        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
-        for name, kinds in caught(function).items()
+        f"{path}: {node.name}: {name}"
+        for path, node in nodes(compiler)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        for name, kinds in caught(node).items()
         if len(kinds) > 1
     ]
     assert not twice
+
+
+def test_nothing_waits_while_an_error_is_handled(compiler: ModuleType) -> None:
+    """A compiled coroutine has no error state of its own: what it handles while it waits, others see.
+
+    They then raise it again: mypyc ends a ``finally`` that awaits with a look at that state.
+    """
+    waits = [
+        f"{path}:{inner.lineno}"
+        for path, node in nodes(compiler)
+        for part in handling(node)
+        for inner in ast.walk(part)
+        if isinstance(inner, ast.Await | ast.AsyncWith | ast.AsyncFor | ast.Yield | ast.YieldFrom)
+    ]
+    assert not waits
+
+
+def nodes(compiler: ModuleType) -> Iterator[tuple[str, ast.AST]]:
+    """Yield (path, node) of all that the compiled modules say."""
+    for path in compiler.modules(ROOT):
+        for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
+            yield path, node
+
+
+def handling(node: ast.AST) -> list[ast.stmt]:
+    """Return what a ``try`` does once an error may have happened: in its handlers, and at its end."""
+    if not isinstance(node, ast.Try):
+        return []
+    return [*(part for handler in node.handlers for part in handler.body), *node.finalbody]
 
 
 def caught(function: ast.AST) -> dict[str, set[str]]:
