@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 
 import pytest
 
+from kvnode.connections import Lane
 from kvnode.core.operations import Outcome, Status
 from kvnode.core.versions import Version
 from tests.support.waiting import eventually
@@ -61,17 +63,25 @@ class Client:
         return int(line.split()[1]), headers, await self._reader.readexactly(int(headers["content-length"]))
 
 
+class Watched:
+    """A lane that records, for each piece of bytes offered to it, whether it took them."""
+
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+        self.seen: list[bool] = []
+
+    def take(self, data: bytes, reply: Callable[[bytes, bool], None]) -> bool:
+        """Offer the bytes to the lane."""
+        self.seen.append(self._lane.take(data, reply))
+        return self.seen[-1]
+
+
 def taken(rest: Rest, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Record, for each piece of bytes offered to the lane, whether it took them."""
-    seen: list[bool] = []
-    take = rest.server.guard.lane.take  # type: ignore[union-attr]
-
-    def watched(data: bytes, reply: object) -> bool:
-        seen.append(take(data, reply))  # type: ignore[arg-type]
-        return seen[-1]
-
-    monkeypatch.setattr(rest.server.guard.lane, "take", watched)
-    return seen
+    assert rest.server.guard.lane is not None
+    watched = Watched(rest.server.guard.lane)
+    monkeypatch.setattr(rest.server.guard, "lane", watched)
+    return watched.seen
 
 
 @pytest.mark.parametrize("outcome", [None, *FAILURES], ids=lambda outcome: outcome and outcome.status.name)
