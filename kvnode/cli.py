@@ -159,7 +159,7 @@ def version() -> None:
 
 
 def release() -> str:
-    """Return the release's number, and how its code runs: ``0.2.0 (compiled)`` or ``0.2.0 (interpreted)``."""
+    """Return the release's number, and how its code runs: ``0.3.0 (compiled)`` or ``0.3.0 (interpreted)``."""
     hot = find_spec("kvnode.core.worker")
     interpreted = hot is None or str(hot.origin).endswith(".py")
     return f"{metadata.version('kvnode')} ({'interpreted' if interpreted else 'compiled'})"
