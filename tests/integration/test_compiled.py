@@ -28,6 +28,7 @@ sys.exit(pytest.main(["-o", "pythonpath=", *sys.argv[1:]]))
 TESTED = ("api", "core", "replication", "rpc", "storage")
 INHERITING = "tests/unit/rpc/http2"
 """Tests whose own classes are derived from those of kvnode, which compiled code forbids."""
+TIMEOUT_S = 600
 
 
 def lived(first: str) -> tuple[str, list[str]]:
@@ -57,5 +58,7 @@ def test_compiled_code_passes_the_unit_tests(tmp_path: Path) -> None:
         f"cache_dir={tmp_path}",
     ]
     command = [sys.executable, "-P", "-c", WITH_TESTS + UNIT_TESTS, *which]
-    run = subprocess.run(command, cwd=CHECKOUT, capture_output=True, check=False, text=True)
+    run = subprocess.run(
+        command, cwd=CHECKOUT, capture_output=True, check=False, text=True, timeout=TIMEOUT_S
+    )
     assert run.returncode == 0, run.stdout + run.stderr
